@@ -1,0 +1,92 @@
+"""Mini-batches as a pure function of the step, so that a resumed run needs to know nothing but its step."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aegean.data.images import Binarize, ImageData, as_float
+from aegean.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One mini-batch.
+
+    Attributes:
+        x: images, float32 in [0, 1], shape (n, c, h, w).
+        y: labels, int64, shape (n,); -1 = unlabelled.
+        index: positions in the stream's data, int64, shape (n,).
+        epoch: how many passes over the images training has made, with its fraction.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    epoch: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Endless mini-batches, all of one size, in an order that depends on the seed, the name and the epoch alone.
+
+    Each epoch visits the images in a new order and none of them twice; the images that do not fill a last batch
+    wait for another epoch. Where there are fewer images than one batch holds, an epoch is one batch, in which
+    the images come around again, as evenly as possible.
+
+    Attributes:
+        data: the images; batches are made on their device, without a loader and without Python per image.
+        batch_size: images a batch.
+        seed: of the order, and of the draws of `binarize="sample"`.
+        name: tells streams of one seed apart.
+        binarize: see `aegean.data.images.as_float`; "sample" draws anew at every visit.
+
+    Raises:
+        ConfigError: there is no image, or a batch would be empty.
+    """
+
+    data: ImageData
+    batch_size: int
+    seed: int
+    name: str = "images"
+    binarize: Binarize = None
+
+    def __post_init__(self) -> None:
+        if len(self.data) == 0:
+            raise ConfigError(f"The stream {self.name!r} has no images; give it some, or hold out fewer.")
+        if self.batch_size < 1:
+            raise ConfigError(f"The stream {self.name!r} has a batch size of {self.batch_size}; it must be at least 1.")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch."""
+        return max(1, len(self.data) // self.batch_size)
+
+    def batch(self, step: int, epoch: float | None = None, repeat: int = 0) -> Batch:
+        """Return the mini-batch of a step.
+
+        Args:
+            step: counts from 0 over all epochs.
+            epoch: what the batch should say; by default this stream's own `step / steps_per_epoch`. A loop over
+                several streams passes the epochs of the unlabelled one.
+            repeat: counts the batches within one step; each has an order of its own.
+        """
+        own_epoch, place = divmod(step, self.steps_per_epoch)
+        index = self._order(own_epoch, repeat)[place * self.batch_size : (place + 1) * self.batch_size]
+        generator = None
+        if self.binarize == "sample":
+            seed = np.random.SeedSequence([self.seed, *self.name.encode(), step, repeat]).generate_state(1, np.uint64)
+            generator = torch.Generator(self.data.images.device).manual_seed(int(seed[0]))
+        x = as_float(self.data.images[index], self.binarize, generator)  # (n, c, h, w)
+        return Batch(x, self.data.labels[index], index, step / self.steps_per_epoch if epoch is None else epoch)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same stream with its data on a device, moved once and whole."""
+        return replace(self, data=self.data.to(device))
+
+    def _order(self, epoch: int, repeat: int) -> Tensor:
+        """Return the images of an epoch in their order: permutations, joined until they fill at least one batch."""
+        return _order(len(self.data), self.batch_size, (self.seed, self.name, repeat, epoch), self.data.images.device)

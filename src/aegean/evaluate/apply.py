@@ -1,0 +1,61 @@
+"""Run a model over many images, a batch at a time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from aegean.models.base import Model
+from aegean.train.precision import autocast
+
+
+def apply(
+    model: Model,
+    task: Callable[[Tensor], Tensor],
+    images: Tensor,
+    dtype: torch.dtype = torch.float32,
+    batch_size: int = 500,
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Return `task` of all images, in evaluation mode and without gradients.
+
+    Args:
+        model: the model, which is left in the mode it was in.
+        task: one of its methods, such as `model.encode`.
+        images: (n, c, h, w), uint8, or float32 in [0, 1].
+        dtype: number format of network passes.
+        batch_size: images at a time.
+        progress: called with the number of images done.
+
+    Returns:
+        float32 on the CPU, (n, ...).
+    """
+    parts = []
+    done = 0
+    for x in batches(images, batch_size, model.device):
+        with evaluation(model), autocast(model.device, dtype):
+            parts.append(task(x).float().cpu())
+        done += len(x)
+        if progress:
+            progress(done)
+    return torch.cat(parts)
+
+
+def batches(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """Iterate over images as float32 in [0, 1] on a device."""
+    for part in images.split(batch_size):
+        x = part.to(device)
+        yield x.float() / 255 if x.dtype == torch.uint8 else x
+
+
+@contextmanager
+def evaluation(model: Model) -> Iterator[None]:
+    """Evaluation mode and no gradients for a `with` block."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)

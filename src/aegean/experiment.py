@@ -1,0 +1,35 @@
+"""An experiment: data, model, training and seed, complete. A recipe is a function that returns one."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from aegean.config import Config
+from aegean.data import DataConfig
+from aegean.models import ModelConfig
+from aegean.train import TrainConfig
+
+
+class Experiment(Config):
+    """Everything that a run depends on.
+
+    Attributes:
+        name: of the recipe; letters, digits and hyphens.
+        title: what it shows, in one line.
+        source: paper and figure, table or appendix.
+        row: `"faithful"` (the paper's settings), `"stabilised"` (the same objective, trained more safely) or
+            `"extended"` (further terms, named in the title). Their results are never mixed.
+        data: images, labels, split.
+        model: networks, prior, likelihood.
+        train: epochs, optimisers, precision.
+        seed: of weights, noise and order; the split and the choice of labels have seeds of their own in `data`.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    source: str = ""
+    row: Literal["faithful", "stabilised", "extended"] = "extended"
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+    seed: int = Field(default=0, ge=0)

@@ -1,0 +1,26 @@
+"""One paper a file. `ModelConfig` is the union of their configurations; `create` builds a model from one."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from aegean.config import Config
+from aegean.models.aae import AAE, AAEConfig
+from aegean.models.base import Group, Model, Phase, Shape, registry
+from aegean.models.pixelgan import PixelGAN, PixelGANConfig
+from aegean.models.vae import VAE, VAEConfig
+from aegean.models.vae_gan import VAEGAN, VAEGANConfig
+
+ModelConfig = Annotated[VAEConfig | AAEConfig | VAEGANConfig | PixelGANConfig, Field(discriminator="kind")]
+
+
+def create(config: Config, shape: Shape, classes: int = 0, seed: int = 0, **parts: Any) -> Model:
+    """Build the model of a configuration; the arguments are those of `Model.create`."""
+    by_config = {model.config_class: model for model in registry().values()}
+    return by_config[type(config)].create(config, shape, classes, seed, **parts)
+
+
+__all__ = [
+    "AAE", "VAE", "VAEGAN", "AAEConfig", "Group", "Model", "ModelConfig", "Phase", "PixelGAN", "PixelGANConfig",
+    "Shape", "VAEConfig", "VAEGANConfig", "create", "registry",
+]  # fmt: skip

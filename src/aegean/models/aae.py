@@ -1,0 +1,152 @@
+"""The adversarial autoencoder (Makhzani, Shlens, Jaitly, Goodfellow and Frey, 2015)."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from aegean.adversary import Adversary
+from aegean.config import Config
+from aegean.data.stream import Batch
+from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
+from aegean.models.base import Group, Model, Phase, Shape
+from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
+from aegean.models.vae import draw
+from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
+from aegean.nn.noise import Dropout, GaussianNoise
+from aegean.priors import Gaussian, PriorConfig
+
+
+class AAEConfig(Config):
+    """Parts of an adversarial autoencoder.
+
+    Attributes:
+        prior: p(z), which the aggregated posterior is trained to match; anything that can be sampled.
+        posterior: q(z|x): `"deterministic"` z = f(x); `"gaussian"` N(mean(x), variance(x)); `"universal"` z = f(x, n)
+            with `noise` further inputs drawn from N(0, I).
+        noise: dimension of n, for the universal approximator posterior alone.
+        encoder: network of the posterior.
+        decoder: network of the likelihood's parameters.
+        discriminator: network on codes.
+        likelihood: p(x | z); a Gaussian of standard deviation 1 is half the squared error.
+        adversary: losses of the regularization phase.
+        input_noise: standard deviation of noise added to the encoder's input in training.
+        input_dropout: share of the encoder's inputs set to 0 in training.
+    """
+
+    kind: Literal["aae"] = "aae"
+    prior: PriorConfig = Gaussian(dim=8, std=5.0)
+    posterior: Literal["deterministic", "gaussian", "universal"] = "deterministic"
+    noise: int = Field(default=0, ge=0)
+    encoder: EncoderConfig = MLPConfig(widths=(1000, 1000))
+    decoder: DecoderConfig = MLPConfig(widths=(1000, 1000))
+    discriminator: MLPConfig = MLPConfig(widths=(1000, 1000))
+    likelihood: LikelihoodConfig = GaussianLikelihood()
+    adversary: Adversary = Adversary()
+    input_noise: float = Field(default=0.0, ge=0)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _noise_belongs_to_universal(self) -> "AAEConfig":
+        if (self.posterior == "universal") != (self.noise > 0):
+            raise ValueError(
+                f"posterior {self.posterior!r} with noise {self.noise}: the universal approximator posterior needs "
+                "noise of dimension 1 or more, the others take none."
+            )
+        return self
+
+
+class AAE(Model):
+    """An autoencoder whose aggregated posterior q(z) is matched to a prior p(z) by an adversary on the codes.
+
+    Reconstruction phase:    max over encoder, decoder   E log p(x | z),  z ~ q(z|x)
+    Regularization phase:    max over discriminator      E_p(z) log D(z) + E_q(z) log (1 - D(z))
+                             max over encoder            E_q(z) log D(z)
+    """
+
+    kind = "aae"
+    config_class = AAEConfig
+    config: AAEConfig
+
+    def __init__(
+        self,
+        config: AAEConfig,
+        shape: Shape,
+        classes: int = 0,
+        *,
+        prior: object | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
+        super().__init__(config, shape, classes)
+        channels, height, width = shape
+        self.prior = ready_prior(prior if prior is not None else config.prior)
+        dim = self.prior.dim
+        self.likelihood = config.likelihood
+        self.adversary = config.adversary
+        self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
+        outputs = 2 * dim if config.posterior == "gaussian" else dim
+        self.encoder = encoder or config.encoder.build_encoder(shape, outputs, extra_inputs=config.noise)
+        parameters = (self.likelihood.outputs(channels), height, width)
+        self.decoder = decoder or config.decoder.build_decoder(dim, parameters)
+        self.discriminator = discriminator or config.discriminator.build(dim, 1)
+
+    def phases(self) -> tuple[Phase | Group, ...]:
+        """Reconstruction, then regularization; the discriminator and its confusion see the same codes."""
+        return (
+            Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder)),
+            Group(
+                forward=lambda batch: self.draw_code(batch.x),
+                uses=(self.encoder,),
+                phases=(
+                    Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
+                    Phase("confuse", self.confusion_loss, updates=(self.encoder,)),
+                ),
+            ),
+        )
+
+    def draw_code(self, x: Tensor) -> Tensor:
+        """Sample z ~ q(z|x), (n, c, h, w) to (n, d), differentiable in the encoder (section 2)."""
+        x = self.corrupt(x)
+        if self.config.posterior == "universal":
+            n = torch.randn(len(x), self.config.noise, generator=self.rng, device=x.device)
+            return self.encoder(x, n).float()
+        code = self.encoder(x).float()
+        if self.config.posterior == "gaussian":
+            mean, log_variance = code.chunk(2, dim=1)
+            return draw(mean, log_variance, self.rng)
+        return code
+
+    def reconstruction_loss(self, batch: Batch) -> Tensor:
+        """-log p(x | z) with z ~ q(z|x), (n,) nats."""
+        return -self.likelihood.log_prob(self.decoder(self.draw_code(batch.x)), batch.x)
+
+    def discriminator_loss(self, batch: Batch, z: Tensor) -> Tensor:
+        """Tell draws of the prior (real) from codes of images (fake)."""
+        real = self.prior.sample(len(z), generator=self.rng, device=z.device)
+        return discriminator_loss(self, real, z.detach(), batch.epoch)
+
+    def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
+        """Move the codes to where the discriminator takes them for draws of the prior."""
+        return confusion_loss(self, z, batch.epoch)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes, (n, d): the mean of a Gaussian posterior, n = 0 for the universal approximator."""
+        if self.config.posterior == "universal":
+            return self.encoder(x, torch.zeros(len(x), self.config.noise, device=x.device)).float()
+        code = self.encoder(x).float()
+        return code.chunk(2, dim=1)[0] if self.config.posterior == "gaussian" else code
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the means of p(x|z)."""
+        return self.likelihood.mean(self.decoder(z).float())
+
+    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Decode draws of the prior; `y` chooses its components, where it has them."""
+        return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)
+
+    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x | code), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)

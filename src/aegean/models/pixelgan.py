@@ -1,0 +1,168 @@
+"""The PixelGAN autoencoder (Makhzani and Frey, 2017)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from aegean.adversary import Adversary
+from aegean.config import Config
+from aegean.data.stream import Batch
+from aegean.errors import ConfigError
+from aegean.likelihoods import Bernoulli, LikelihoodConfig
+from aegean.models.base import Group, Model, Phase, Shape
+from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
+from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
+from aegean.nn.noise import Dropout, GaussianNoise
+from aegean.nn.pixelcnn import sample as sample_pixels
+from aegean.priors import Categorical, PriorConfig
+
+
+class PixelGANConfig(Config):
+    """Parts of a PixelGAN autoencoder.
+
+    Attributes:
+        prior: p(z). With a categorical one the encoder ends in a softmax and its code is a class or cluster.
+        encoder: network of q(z|x), made a universal approximator by the noise on its input (appendix A.1).
+        decoder: conditional PixelCNN of p(x|z).
+        discriminator: network on codes.
+        likelihood: p(pixel | pixels before, z).
+        adversary: losses of the adversarial phase.
+        input_noise: standard deviation of noise added to the encoder's input in training.
+        input_dropout: share of the encoder's inputs set to 0 in training.
+        supervised: add the semi-supervised phase; the categories are then the classes of the data.
+    """
+
+    kind: Literal["pixelgan"] = "pixelgan"
+    prior: PriorConfig = Categorical(categories=10)
+    encoder: EncoderConfig = ConvEncoderConfig()
+    decoder: PixelCNNConfig = PixelCNNConfig()
+    discriminator: MLPConfig = MLPConfig(widths=(1000, 1000))
+    likelihood: LikelihoodConfig = Bernoulli()
+    adversary: Adversary = Adversary()
+    input_noise: float = Field(default=0.0, ge=0)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    supervised: bool = False
+
+    @model_validator(mode="after")
+    def _classes_are_categories(self) -> "PixelGANConfig":
+        if self.supervised and not isinstance(self.prior, Categorical):
+            raise ValueError(f"supervised needs a categorical prior, not {self.prior.kind!r}.")
+        return self
+
+
+class PixelGAN(Model):
+    """An autoencoder whose decoder is a PixelCNN, with the code matched to a prior by an adversary.
+
+    Reconstruction phase:    max over encoder, decoder   E log p(x | z),  z = f(x, n)       (equation 2, first term)
+    Adversarial phase:       max over discriminator      E_p(z) log D(z) + E_q(z) log (1 - D(z))
+                             max over encoder            E_q(z) log D(z)                    (for KL(q(z) || p(z)))
+    Semi-supervised phase:   max over encoder            E log q(z = y | x) on labelled images
+    """
+
+    kind = "pixelgan"
+    config_class = PixelGANConfig
+    config: PixelGANConfig
+
+    def __init__(
+        self,
+        config: PixelGANConfig,
+        shape: Shape,
+        classes: int = 0,
+        *,
+        prior: object | None = None,
+        encoder: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ) -> None:
+        super().__init__(config, shape, classes)
+        self.prior = ready_prior(prior if prior is not None else config.prior)
+        dim = self.prior.dim
+        self.categorical = isinstance(self.prior, Categorical)
+        if config.supervised and dim != classes:
+            raise ConfigError(
+                f"model.prior has {dim} categories, the data has {classes} classes; a supervised PixelGAN needs "
+                f"model.prior.categories={classes}."
+            )
+        self.likelihood = config.likelihood
+        self.adversary = config.adversary
+        self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
+        self.encoder = encoder or config.encoder.build_encoder(shape, dim)
+        self.decoder = config.decoder.build(dim, shape, self.likelihood.outputs(shape[0]))
+        self.discriminator = discriminator or config.discriminator.build(dim, 1)
+
+    def phases(self) -> tuple[Phase | Group, ...]:
+        """Reconstruction and adversarial phases on all images, then the labelled ones."""
+        phases: tuple[Phase | Group, ...] = (
+            Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder)),
+            Group(
+                forward=lambda batch: self.draw_code(batch.x),
+                uses=(self.encoder,),
+                phases=(
+                    Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
+                    Phase("confuse", self.confusion_loss, updates=(self.encoder,)),
+                ),
+            ),
+        )
+        if self.config.supervised:
+            phases += (Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"),)
+        return phases
+
+    def draw_code(self, x: Tensor) -> Tensor:
+        """Sample z = f(x, n), (n, c, h, w) to (n, d): softmax probabilities under a categorical prior."""
+        return self._code(self.encoder(self.corrupt(x)).float())
+
+    def reconstruction_loss(self, batch: Batch) -> Tensor:
+        """-log p(x | z), (n,) nats."""
+        parameters = self.decoder(batch.x, self.draw_code(batch.x))  # (n, outputs, h, w)
+        return -self.likelihood.log_prob(parameters, batch.x)
+
+    def discriminator_loss(self, batch: Batch, z: Tensor) -> Tensor:
+        """Tell draws of the prior (real) from codes of images (fake)."""
+        if self.categorical:
+            self.observe(usage=z.mean(dim=0))
+        real = self.prior.sample(len(z), generator=self.rng, device=z.device)
+        return discriminator_loss(self, real, z.detach(), batch.epoch)
+
+    def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
+        """Move the codes to where the discriminator takes them for draws of the prior."""
+        return confusion_loss(self, z, batch.epoch)
+
+    def classification_loss(self, batch: Batch) -> Tensor:
+        """-log q(z = y | x) on labelled images, (n,) nats (section 2.2)."""
+        logits = self.encoder(self.corrupt(batch.x)).float()
+        self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
+        return F.cross_entropy(logits, batch.y, reduction="none")
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes without noise: class probabilities (n, k), or continuous codes (n, d)."""
+        return self._code(self.encoder(x).float())
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw images from p(x|z), pixel by pixel."""
+        return sample_pixels(self.decoder, self.likelihood, z, len(z), self.shape, generator=generator)
+
+    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draw z from the prior (or the one-hot vectors of `y`), then images from p(x|z)."""
+        return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return q(z|x), the probability of each class or cluster, (n, k)."""
+        return self.encode(x) if self.categorical else super().predict(x)
+
+    def can(self, task: str) -> bool:
+        """A continuous code has no classes to predict."""
+        return super().can(task) and (task != "predict" or self.categorical)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the categories are the classes of the labels."""
+        return self.config.supervised
+
+    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x | code of x), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(x, self.encode(x)), x)
+
+    def _code(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(dim=1) if self.categorical else outputs

@@ -1,0 +1,93 @@
+"""The variational autoencoder (Kingma and Welling, 2014)."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from aegean.config import Config
+from aegean.data.stream import Batch
+from aegean.likelihoods import Bernoulli, LikelihoodConfig
+from aegean.models.base import Model, Phase, Shape
+from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
+
+
+class VAEConfig(Config):
+    """Parts of a variational autoencoder.
+
+    Attributes:
+        code: dimension of z; the prior is N(0, I).
+        encoder: network of the posterior's mean and log-variance.
+        decoder: network of the likelihood's parameters.
+        likelihood: p(x | z).
+        beta: weight of the KL term (1 is the evidence lower bound).
+    """
+
+    kind: Literal["vae"] = "vae"
+    code: int = Field(default=8, ge=1)
+    encoder: EncoderConfig = MLPConfig()
+    decoder: DecoderConfig = MLPConfig()
+    likelihood: LikelihoodConfig = Bernoulli()
+    beta: float = Field(default=1.0, ge=0)
+
+
+class VAE(Model):
+    """max  E_q(z|x) log p(x|z) - KL(q(z|x) || N(0, I)),  with q(z|x) = N(mean(x), diag exp(log_variance(x)))."""
+
+    kind = "vae"
+    config_class = VAEConfig
+    config: VAEConfig
+
+    def __init__(self, config: VAEConfig, shape: Shape, classes: int = 0) -> None:
+        super().__init__(config, shape, classes)
+        channels, height, width = shape
+        self.likelihood = config.likelihood
+        self.encoder = config.encoder.build_encoder(shape, 2 * config.code)
+        self.decoder = config.decoder.build_decoder(config.code, (self.likelihood.outputs(channels), height, width))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: the negative evidence lower bound."""
+        return (Phase("elbo", self.negative_elbo, updates=(self.encoder, self.decoder)),)
+
+    def negative_elbo(self, batch: Batch) -> Tensor:
+        """Equation 10 of the paper, negated, with one sample of z; (n,) nats."""
+        mean, log_variance = self.posterior(batch.x)  # each (n, d)
+        z = draw(mean, log_variance, self.rng)
+        reconstruction = -self.likelihood.log_prob(self.decoder(z), batch.x)  # (n,)
+        divergence = kl_to_standard_normal(mean, log_variance)  # (n,)
+        self.observe(reconstruction=reconstruction.mean(), kl=divergence.mean())
+        return reconstruction + self.config.beta * divergence
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z|x), each (n, d)."""
+        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        return mean, log_variance
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the posterior means, (n, d)."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the means of p(x|z)."""
+        return self.likelihood.mean(self.decoder(z).float())
+
+    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Decode draws of the prior."""
+        z = torch.randn(n, self.config.code, generator=generator).to(self.device)
+        return self.decode(z, generator)
+
+    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x | mean code), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)
+
+
+def draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Reparametrised sample of N(mean, diag exp(log_variance)), (n, d)."""
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    return mean + (0.5 * log_variance).exp() * noise
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, diag exp(log_variance)) || N(0, I)) in nats, (n, d) to (n,); appendix B of the paper."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)

@@ -1,0 +1,119 @@
+"""Checkpoints: folders of safetensors and JSON, written whole or not at all, no pickle anywhere.
+
+A run's `checkpoints/step-00001200/` holds `config.json` and `model.safetensors` (what `Model.from_pretrained` reads),
+and `trainer.json` and `trainer.safetensors` (what an exact continuation needs besides).
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from aegean.errors import CheckpointError, ConfigError, OutputError
+from aegean.config import read_yaml
+from aegean.files import atomic_write, atomic_write_json
+from aegean.models.base import Model, read_tensors
+
+#: How many checkpoints a run keeps: the newest, and the one before in case the disk damages it.
+KEPT = 2
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: Model, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+) -> Path:
+    """Write a checkpoint beside the earlier ones, then remove the oldest.
+
+    Args:
+        folder: the run's `checkpoints` folder.
+        step: steps done.
+        model: the model.
+        tensors: the trainer's state that is tensors.
+        values: the trainer's state that is JSON values.
+
+    Raises:
+        OutputError: no space or no permission; earlier checkpoints are untouched.
+    """
+    target = folder / f"step-{step:08d}"
+    temporary = folder / f".{target.name}-{secrets.token_hex(4)}.tmp"
+    try:
+        model.save_pretrained(temporary)
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        atomic_write(temporary / "trainer.safetensors", save(contiguous))
+        atomic_write_json(temporary / "trainer.json", dict(values))
+        if target.exists():  # the same step again, after a resume without new steps
+            target.rename(folder / f".{target.name}-{secrets.token_hex(4)}.old")
+        temporary.rename(target)
+        _sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error}).") from None
+    for old in [*list_checkpoints(folder)[:-KEPT], *folder.glob(".step-*")]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints of a `checkpoints` folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "trainer.json").is_file())
+
+
+def load_trainer_state(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the values that `save_checkpoint` was given.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    try:
+        values = read_yaml(checkpoint / "trainer.json")
+    except ConfigError as error:
+        raise CheckpointError(f"{checkpoint}: damaged ({error})") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{checkpoint / 'trainer.json'}: damaged or truncated.")
+    return read_tensors(checkpoint / "trainer.safetensors"), values
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Flatten an optimiser's state to names such as `reconstruct/3/exp_avg`."""
+    return {
+        f"{prefix}/{index}/{key}": value
+        for index, entries in optimizer.state_dict()["state"].items()
+        for key, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the state that `optimizer_tensors` flattened.
+
+    Raises:
+        CheckpointError: the state is of other networks.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(f"{prefix}/"):
+            index, key = name.removeprefix(f"{prefix}/").split("/")
+            state.setdefault(int(index), {})[key] = tensor
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, entries in state.items():
+        for key, tensor in entries.items():
+            if tensor.dim() and (index >= len(parameters) or tensor.shape != parameters[index].shape):
+                raise CheckpointError(f"The optimiser state {prefix}/{index}/{key} belongs to another network.")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

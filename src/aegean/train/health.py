@@ -1,0 +1,72 @@
+"""Warnings that an adversarial training deserves: an adversary that never starts, clusters that collapse."""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Epochs after which an adversary that has not yet left chance is reported.
+PATIENCE_EPOCHS = 3
+#: A cluster with less than this share of its fair part of the images has collapsed.
+COLLAPSED_SHARE = 0.05
+#: A discriminator's loss further from chance than this share of it has started to learn.
+STARTED_SHARE = 0.02
+
+
+class HealthMonitor:
+    """Watches the epoch's metrics and returns each warning once.
+
+    A discriminator at chance is what a finished training looks like, too; so the warning is about an adversary whose
+    losses have *never* left chance since the first step. Several public re-implementations fail in this way unnoticed.
+    """
+
+    def __init__(self) -> None:
+        self.started: set[str] = set()
+        self.warned: set[str] = set()
+
+    def check(self, epoch: int, metrics: Mapping[str, Any]) -> list[str]:
+        """Return new warnings.
+
+        Args:
+            epoch: epochs done.
+            metrics: means over the last epoch. Phases that report `chance` (the loss of a discriminator that knows
+                nothing) are adversaries; a `usage` is the share of each category in the codes.
+        """
+        found = [self._adversary(epoch, phase, metrics) for phase in _reporting(metrics, "chance")]
+        found += [self._usage(epoch, phase, metrics[f"{phase}/usage"]) for phase in _reporting(metrics, "usage")]
+        return [warning for warning in found if warning]
+
+    def _adversary(self, epoch: int, phase: str, metrics: Mapping[str, Any]) -> str | None:
+        loss, chance = metrics[phase], metrics[f"{phase}/chance"]
+        if abs(loss - chance) > STARTED_SHARE * chance:
+            self.started.add(phase)
+        key = f"adversary {phase}"
+        if phase in self.started or epoch < PATIENCE_EPOCHS or key in self.warned:
+            return None
+        self.warned.add(key)
+        return (
+            f"The adversary has not started after {epoch} epochs: in phase {phase!r} the discriminator's loss is still "
+            f"{loss:.3f} (chance is {chance:.3f}). Raise its learning rate, or lower the instance noise."
+        )
+
+    def _usage(self, epoch: int, phase: str, usage: list[float]) -> str | None:
+        collapsed = [k for k, share in enumerate(usage) if share * len(usage) < COLLAPSED_SHARE]
+        key = f"usage {phase}"
+        if epoch < PATIENCE_EPOCHS or not collapsed or key in self.warned:
+            return None
+        self.warned.add(key)
+        return (
+            f"{len(collapsed)} of {len(usage)} clusters have collapsed (for example cluster {collapsed[0]} holds "
+            f"{100 * usage[collapsed[0]]:.2f} % of the images). A stratified prior, more input noise or a slower "
+            "adversary helps."
+        )
+
+    def state(self) -> dict[str, list[str]]:
+        """Return what has been seen, as JSON values."""
+        return {"started": sorted(self.started), "warned": sorted(self.warned)}
+
+    def load(self, state: Mapping[str, list[str]]) -> None:
+        """Go on from a saved state."""
+        self.started, self.warned = set(state["started"]), set(state["warned"])
+
+
+def _reporting(metrics: Mapping[str, Any], name: str) -> list[str]:
+    return [key.removesuffix(f"/{name}") for key in metrics if key.endswith(f"/{name}")]

@@ -1,0 +1,68 @@
+"""`metrics.jsonl`, one line of JSON an epoch, and TensorBoard beside it where it is asked for and installed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aegean.errors import ConfigError, OutputError
+from aegean.files import atomic_write
+
+
+class MetricsLog:
+    """Appends the metrics of each epoch to a run's `metrics.jsonl`.
+
+    Args:
+        folder: the run's folder.
+        tensorboard: also write event files into `folder/tensorboard`.
+
+    Raises:
+        ConfigError: TensorBoard is asked for but not installed.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+        self.path = folder / "metrics.jsonl"
+        self._board = _summary_writer(folder / "tensorboard") if tensorboard else None
+
+    def truncate(self, step: int) -> None:
+        """Forget what was logged after `step`: a killed run may have logged more than it saved."""
+        kept = [row for row in read_metrics(self.path) if row["step"] <= step]
+        atomic_write(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row, which holds `epoch`, `step`, and metrics that are numbers or lists of numbers.
+
+        Raises:
+            OutputError: the disk is full or the folder not writable.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from None
+        if self._board is not None:
+            for name, value in row.items():
+                if isinstance(value, (int, float)) and name not in ("epoch", "step"):
+                    self._board.add_scalar(name, value, row["step"])
+            self._board.flush()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a `metrics.jsonl`; a last line that was cut off by a crash is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _summary_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an optional dependency, slow to import
+    except ImportError:
+        raise ConfigError("TensorBoard is not installed; pip install 'aegean[tensorboard]', or leave it out.") from None
+    return SummaryWriter(str(folder))

@@ -1,0 +1,408 @@
+"""The one training loop: on every mini-batch it runs a model's phases in order.
+
+The loop knows nothing of any model. It prints nothing; the caller is told of progress through callbacks.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from aegean.config import Config
+from aegean.data.stream import Batch, Stream
+from aegean.errors import CheckpointError, ConfigError, TrainingError, did_you_mean
+from aegean.models.base import Group, Model, Phase, load_weights
+from aegean.train.checkpoint import load_optimizer, load_trainer_state, optimizer_tensors, save_checkpoint
+from aegean.train.ema import EMA
+from aegean.train.health import HealthMonitor
+from aegean.train.log import MetricsLog
+from aegean.train.optimizers import Adam, OptimizerConfig
+from aegean.train.precision import PrecisionName, autocast, choose_device, choose_precision
+
+#: Seconds between two calls of the progress callback.
+PROGRESS_SECONDS = 0.25
+
+
+class TrainConfig(Config):
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images of a mini-batch.
+        labelled_batch_size: labelled images of a mini-batch, for phases that read the labelled ones.
+        optimizers: one a phase, by the phase's name; `"default"` serves phases that are not named.
+        ema: decay a step of an average of the weights that is used for evaluation; None for the weights themselves.
+        evaluate_every: epochs between evaluations on the validation images (0: only after training).
+        checkpoint_minutes: time between two saved checkpoints; one more is saved at the end.
+        precision: `"auto"` is bfloat16 for network passes where the hardware has it, else float32.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
+        tensorboard: write event files beside `metrics.jsonl`.
+    """
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=100, ge=1)
+    labelled_batch_size: int = Field(default=100, ge=1)
+    optimizers: dict[str, OptimizerConfig] = {"default": Adam()}
+    ema: float | None = Field(default=None, ge=0, lt=1)
+    evaluate_every: int = Field(default=1, ge=0)
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    precision: PrecisionName = "auto"
+    device: str = "auto"
+    tensorboard: bool = False
+
+    @field_validator("optimizers")
+    @classmethod
+    def _not_empty(cls, optimizers: dict[str, OptimizerConfig]) -> dict[str, OptimizerConfig]:
+        if not optimizers:
+            raise ValueError("name at least a 'default' optimiser.")
+        return optimizers
+
+    def optimizer(self, phase: str) -> OptimizerConfig:
+        """Return the optimiser of a phase.
+
+        Raises:
+            ConfigError: neither the phase nor a default is named.
+        """
+        found = self.optimizers.get(phase) or self.optimizers.get("default")
+        if found is None:
+            raise ConfigError(f"train.optimizers: the phase {phase!r} has no optimiser, and there is no 'default'.")
+        return found
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands, for a progress bar."""
+
+    epoch: float
+    epochs: int
+    step: int
+    steps: int
+    images_per_second: float
+    seconds_left: float
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: `finished`, or `interrupted` by Ctrl-C with everything saved."""
+
+    ended: Literal["finished", "interrupted"]
+    step: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Means:
+    """Running means of metrics; they stay on the device until someone reads them."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, value: Tensor) -> None:
+        if name in self.sums:
+            self.sums[name] += value
+            self.counts[name] += 1
+        else:
+            self.sums[name], self.counts[name] = value.clone(), 1
+
+    def read(self) -> dict[str, Any]:
+        return {name: (total / self.counts[name]).tolist() for name, total in self.sums.items()}
+
+
+class Trainer:
+    """Runs the phases of a model over streams of mini-batches.
+
+    Args:
+        model: created with `Model.create`, so that it owns its noise.
+        config: how to train.
+        streams: `"images"`, and `"labelled"` where a phase reads it. An epoch is one pass over the images.
+        folder: the run's folder, for checkpoints and `metrics.jsonl`; None writes nothing.
+
+    Raises:
+        ConfigError: a phase has no stream or optimiser, or an optimiser names no phase.
+    """
+
+    def __init__(
+        self, model: Model, config: TrainConfig, streams: Mapping[str, Stream], folder: Path | None = None
+    ) -> None:
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.config = config
+        self.folder = folder
+        self.streams = {name: stream.to(self.device) for name, stream in streams.items()}
+        self.groups = [item if isinstance(item, Group) else _alone(item) for item in model.phases()]
+        self.phases = {phase.name: phase for group in self.groups for phase in group.phases}
+        self._check_phases()
+        self.parameters = {
+            name: list(dict.fromkeys(weight for network in phase.updates for weight in network.parameters()))
+            for name, phase in self.phases.items()
+        }
+        self.optimizers = {name: config.optimizer(name).build(self.parameters[name]) for name in self.phases}
+        self.ema = EMA(model, config.ema) if config.ema is not None else None
+        self.health = HealthMonitor()
+        self.warnings: list[str] = []
+        self.steps_per_epoch = self.streams["images"].steps_per_epoch
+        self.step = 0
+        self.seconds = 0.0
+        self._means = _Means()
+        self._first_bad = {name: torch.full((), -1, device=self.device) for name in self.phases}
+        self._stop = False
+
+    def _check_phases(self) -> None:
+        count = sum(len(group.phases) for group in self.groups)
+        if count != len(self.phases):
+            raise ConfigError("Two phases of the model have the same name.")
+        for name, phase in self.phases.items():
+            if phase.stream not in self.streams:
+                remedy = "give some labels, or choose a model without this phase"
+                raise ConfigError(f"The phase {name!r} reads the stream {phase.stream!r}, but there is none; {remedy}.")
+        for name in self.config.optimizers:
+            if name != "default" and name not in self.phases:
+                raise ConfigError(f"train.optimizers: the model has no phase {name!r}{did_you_mean(name, self.phases)}")
+
+    # ---- one step -------------------------------------------------------------------------------------------------
+
+    def run_step(self) -> None:
+        """Run every phase that is due on the next mini-batch."""
+        self.model.train()
+        epoch = self.step / self.steps_per_epoch
+        batches: dict[tuple[str, int], Batch] = {}
+        for group in self.groups:
+            first = group.phases[0]
+            if not first.due(self.step):
+                continue
+            for repeat in range(first.repeat):
+                key = (first.stream, repeat)
+                if key not in batches:
+                    batches[key] = self.streams[first.stream].batch(self.step, epoch=epoch, repeat=repeat)
+                self._run_group(group, batches[key])
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+
+    def _run_group(self, group: Group, batch: Batch) -> None:
+        with autocast(self.device, self.precision):
+            shared = group.forward(batch)
+        waiting = []
+        for phase in group.phases:
+            # A context for each phase: autocast caches cast weights, and the phase before has just changed some.
+            with autocast(self.device, self.precision):
+                loss = (phase.loss(batch) if shared is None else phase.loss(batch, shared)).float().mean()
+            self._record(phase.name, loss)
+            keep = shared is not None and phase is not group.phases[-1]
+            # Gradients of this phase's networks alone: whatever else the loss touches is neither computed nor changed.
+            gradients = torch.autograd.grad(loss, self.parameters[phase.name], allow_unused=True, retain_graph=keep)
+            if group.simultaneous:
+                waiting.append((phase, gradients))
+            else:
+                self._apply(phase, gradients, batch.epoch)
+        for phase, gradients in waiting:
+            self._apply(phase, gradients, batch.epoch)
+
+    def _apply(self, phase: Phase, gradients: tuple[Tensor | None, ...], epoch: float) -> None:
+        settings = self.config.optimizer(phase.name)
+        optimizer = self.optimizers[phase.name]
+        for weight, gradient in zip(self.parameters[phase.name], gradients, strict=True):
+            weight.grad = gradient
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters[phase.name], settings.clip_norm)
+        for options in optimizer.param_groups:
+            options["lr"] = settings.rate_at(epoch)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def _record(self, name: str, loss: Tensor) -> None:
+        value = loss.detach()
+        self._means.add(name, value)
+        for metric, observed in self.model.observed.items():
+            self._means.add(f"{name}/{metric}", observed)
+        self.model.observed = {}
+        bad = self._first_bad[name]
+        bad.copy_(torch.where((bad < 0) & ~torch.isfinite(value), self.step, bad))
+        if self.device.type == "cpu":  # elsewhere reading would wait for the device, so it is read at intervals
+            self._check_finite()
+
+    def _check_finite(self) -> None:
+        for name, bad in self._first_bad.items():
+            step = int(bad)
+            if step >= 0:
+                raise TrainingError(
+                    f"Training stopped: the loss of phase {name!r} became NaN or infinite at step {step} "
+                    f"(epoch {step / self.steps_per_epoch:.2f}). The last good checkpoint is kept. Lower the phase's "
+                    "learning rate, set its clip_norm, or use precision float32."
+                )
+
+    # ---- many steps -----------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        evaluate: Callable[[], Mapping[str, float]] | None = None,
+    ) -> Outcome:
+        """Train until `config.epochs` are done, or until Ctrl-C.
+
+        Args:
+            progress: called a few times a second.
+            evaluate: returns metrics of the model as it is (on validation images); called every
+                `config.evaluate_every` epochs with the averaged weights, if there are any, in evaluation mode.
+
+        Raises:
+            TrainingError: a loss became NaN or infinite.
+            OutputError: a checkpoint or the log cannot be written.
+        """
+        log = MetricsLog(self.folder, self.config.tensorboard) if self.folder else None
+        if log:
+            log.truncate(self.step)
+        total = self.config.epochs * self.steps_per_epoch
+        first_step, before = self.step, self.seconds
+        started = saved = time.monotonic()
+        reported = started - PROGRESS_SECONDS
+        with self._stop_at_interrupt():
+            while self.step < total and not self._stop:
+                self.run_step()
+                now = time.monotonic()
+                self.seconds = before + now - started
+                if progress and now - reported >= PROGRESS_SECONDS:
+                    self._check_finite()
+                    progress(self._progress(total, (now - started) / (self.step - first_step)))
+                    reported = now
+                if self.step % self.steps_per_epoch == 0:
+                    self._end_epoch(log, evaluate)
+                if now - saved >= 60 * self.config.checkpoint_minutes:
+                    self.save()
+                    saved = now
+            self.save()
+        ended: Literal["finished", "interrupted"] = "interrupted" if self.step < total else "finished"
+        if progress and self.step > first_step:
+            progress(self._progress(total, (self.seconds - before) / (self.step - first_step)))
+        return Outcome(ended, self.step, self.seconds, tuple(self.warnings))
+
+    def _end_epoch(self, log: MetricsLog | None, evaluate: Callable[[], Mapping[str, float]] | None) -> None:
+        self._check_finite()
+        epoch = self.step // self.steps_per_epoch
+        metrics = self._means.read()
+        self._means = _Means()
+        self.warnings += self.health.check(epoch, metrics)
+        if evaluate and self.config.evaluate_every and epoch % self.config.evaluate_every == 0:
+            with self.for_evaluation():
+                metrics |= evaluate()
+        if log:
+            log.append({"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 3), **metrics})
+
+    def _progress(self, total: int, seconds_per_step: float) -> Progress:
+        losses = {name: value for name, value in self._means.read().items() if name in self.phases}
+        return Progress(
+            epoch=self.step / self.steps_per_epoch,
+            epochs=self.config.epochs,
+            step=self.step,
+            steps=total,
+            images_per_second=self.streams["images"].batch_size / seconds_per_step,
+            seconds_left=(total - self.step) * seconds_per_step,
+            losses=losses,
+        )
+
+    @contextmanager
+    def for_evaluation(self) -> Iterator[None]:
+        """Put the model into evaluation mode with the averaged weights, if there are any, for a `with` block."""
+        self.model.eval()
+        try:
+            if self.ema is None:
+                yield
+            else:
+                with self.ema.applied():
+                    yield
+        finally:
+            self.model.train()
+
+    @contextmanager
+    def _stop_at_interrupt(self) -> Iterator[None]:
+        """Let the first Ctrl-C end the loop after the current step; the second one ends the program."""
+        self._stop = False
+        if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+            yield
+            return
+
+        def request_stop(number: int, frame: object) -> None:
+            self._stop = True
+            signal.signal(signal.SIGINT, previous)
+
+        previous = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, request_stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    # ---- state ----------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint, unless there is no folder.
+
+        Raises:
+            TrainingError: a weight is NaN or infinite; nothing is written, the last good checkpoint stays.
+            OutputError: the folder cannot be written.
+        """
+        if self.folder is None:
+            return
+        self._check_finite()
+        for name, tensor in self.model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise TrainingError(f"Training stopped: {name!r} became NaN or infinite before step {self.step}.")
+        tensors = {"rng": self.model.rng.get_state()}
+        for phase, optimizer in self.optimizers.items():
+            tensors |= optimizer_tensors(optimizer, f"optimizer/{phase}")
+        if self.ema is not None:
+            tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state().items()}
+        tensors |= {f"mean/{name}": tensor for name, tensor in self._means.sums.items()}
+        values = {
+            "step": self.step,
+            "steps_per_epoch": self.steps_per_epoch,
+            "seconds": self.seconds,
+            "counts": self._means.counts,
+            "ema_steps": self.ema.steps if self.ema else 0,
+            "health": self.health.state(),
+            "warnings": self.warnings,
+        }
+        save_checkpoint(self.folder / "checkpoints", self.step, self.model, tensors, values)
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on exactly from a checkpoint of this run.
+
+        Raises:
+            CheckpointError: damaged, or of another model, optimiser or data set.
+        """
+        tensors, values = load_trainer_state(checkpoint)
+        load_weights(self.model, checkpoint / "model.safetensors")
+        try:
+            if values["steps_per_epoch"] != self.steps_per_epoch:
+                raise CheckpointError(
+                    f"{checkpoint}: was made with {values['steps_per_epoch']} steps an epoch, the data now gives "
+                    f"{self.steps_per_epoch}; restore the data, or train anew."
+                )
+            self.step, self.seconds = values["step"], values["seconds"]
+            self.model.rng.set_state(tensors["rng"])
+            for phase, optimizer in self.optimizers.items():
+                load_optimizer(optimizer, f"optimizer/{phase}", tensors)
+            if self.ema is not None:
+                average = {name: tensors[f"ema/{name}"] for name in self.ema.average}
+                self.ema.load(average, values["ema_steps"])
+            sums = {name: tensors[f"mean/{name}"].to(self.device) for name in values["counts"]}
+            self._means = _Means(sums, dict(values["counts"]))
+            self.health.load(values["health"])
+            self.warnings = list(values["warnings"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{checkpoint}: incomplete, or of other settings ({error}).") from None
+
+
+def _alone(phase: Phase) -> Group:
+    return Group(forward=lambda batch: None, uses=(), phases=(phase,))

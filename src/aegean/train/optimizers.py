@@ -1,0 +1,60 @@
+"""Optimisers as configurations; each phase owns one, with its own state (they differ by phase and by experiment)."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from aegean.config import Config
+from aegean.schedules import Scheduled, value_at
+
+
+class _Optimizer(Config):
+    rate: Scheduled
+    #: Pairs (epoch, factor): from that epoch on the rate is multiplied by the factor.
+    drops: tuple[tuple[float, float], ...] = ()
+    weight_decay: float = Field(default=0.0, ge=0)
+    #: Largest norm of the phase's whole gradient; None leaves it as it is.
+    clip_norm: float | None = Field(default=None, gt=0)
+
+    def rate_at(self, epoch: float) -> float:
+        """Learning rate at a (fractional) epoch."""
+        rate = value_at(self.rate, epoch)
+        for start, factor in self.drops:
+            if epoch >= start:
+                rate *= factor
+        return rate
+
+
+class SGD(_Optimizer):
+    """Gradient descent with momentum (the papers' "gradient descent with momentum algorithm")."""
+
+    kind: Literal["sgd"] = "sgd"
+    rate: Scheduled = 0.1
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the torch optimiser; the loop sets its rate at every step."""
+        return torch.optim.SGD(
+            parameters, lr=self.rate_at(0), momentum=self.momentum, weight_decay=self.weight_decay, fused=True
+        )
+
+
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba, 2015)."""
+
+    kind: Literal["adam"] = "adam"
+    rate: Scheduled = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the torch optimiser; the loop sets its rate at every step."""
+        return torch.optim.Adam(
+            parameters, lr=self.rate_at(0), betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+OptimizerConfig = Annotated[SGD | Adam, Field(discriminator="kind")]

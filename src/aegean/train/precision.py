@@ -1,0 +1,51 @@
+"""Devices and number formats: bfloat16 where the hardware computes in it natively, float32 elsewhere."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from aegean.errors import ConfigError
+
+PrecisionName = Literal["auto", "float32", "bfloat16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; `"auto"` takes a CUDA GPU where there is one.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"Device {name!r} cannot be used ({reason}); leave it out to let Aegean choose.") from None
+    return device
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16; CUDA from sm80)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return any(
+            getattr(torch.cpu, probe, lambda: False)()
+            for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        )
+    return False
+
+
+def choose_precision(name: PrecisionName, device: torch.device) -> torch.dtype:
+    """Return the number format of network passes; weights, losses and statistics are float32 always."""
+    if name == "auto":
+        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return the context in which networks run. One context a pass: it caches the cast weights while it lasts."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
