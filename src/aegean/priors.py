@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, FiniteFloat, model_validator
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
 from aegean.config import Config
 from aegean.errors import ConfigError, UnsupportedError
 
+Device = torch.device | str
 _Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
@@ -39,11 +40,7 @@ class Prior(ABC):
 
     @abstractmethod
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes.
 
@@ -80,11 +77,7 @@ class Gaussian(Prior, Config):
     std: _Positive = 1.0
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes; see `Prior.sample`."""
         _refuse_labels(self, labels)
@@ -118,11 +111,7 @@ class GaussianMixture(Prior, Config):
     tangential_std: _Positive = 0.1
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes; see `Prior.sample`."""
         component = _components(self.components, n, labels, generator, device)
@@ -144,7 +133,7 @@ class GaussianMixture(Prior, Config):
 class SwissRoll(Prior, Config):
     """A Gaussian whose mean is uniform along the length of a spiral that starts at the origin.
 
-    The swiss roll of "Adversarial Autoencoders" (Makhzani et al., 2015), section 2.3 and figure 4c. Of
+    The swiss roll of "Adversarial Autoencoders" (Makhzani et al., 2015), section 3.1 and figure 4c. Of
     K components, label i chooses the i-th K-th of the spiral's length, counted from the centre.
 
     Attributes:
@@ -163,11 +152,7 @@ class SwissRoll(Prior, Config):
     std: _Positive = 0.1
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes; see `Prior.sample`."""
         component = _components(self.components, n, labels, generator, device)
@@ -218,11 +203,7 @@ class Categorical(Prior, Config):
         return self.categories
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes; see `Prior.sample`. Stratification is over the codes that have no label."""
         labels = _checked(labels, n, self.categories, device)
@@ -245,7 +226,7 @@ class Categorical(Prior, Config):
         is_one_hot = (z == one_hot(category, self.categories)).all(dim=1)
         return log_probability.where(is_one_hot, -torch.inf)
 
-    def _probabilities(self, device: torch.device | str) -> Tensor:
+    def _probabilities(self, device: Device) -> Tensor:
         given = self.probabilities or (1.0 / self.categories,) * self.categories
         return torch.tensor(given, dtype=torch.float64, device=device)
 
@@ -267,11 +248,7 @@ class Uniform(Prior, Config):
         return self
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes; see `Prior.sample`."""
         _refuse_labels(self, labels)
@@ -293,7 +270,8 @@ _Part = Annotated[
 class Product(Prior, Config):
     """Independent parts side by side, in order: a category and a style, say.
 
-    Labels go to every part that has components.
+    Labels choose the component of the one part that has components. Of several such parts (two categories,
+    say) none can be chosen: they are independent, and a label cannot say which of them it means.
     """
 
     kind: Literal["product"] = "product"
@@ -306,22 +284,18 @@ class Product(Prior, Config):
 
     @property
     def components(self) -> int | None:
-        """The number of classes that labels can choose; None if the parts that have any disagree."""
-        counts = {part.components for part in self.parts} - {None}
-        return counts.pop() if len(counts) == 1 else None
+        """The number of classes that labels can choose; None unless exactly one part has any."""
+        counts = [part.components for part in self.parts if part.components is not None]
+        return counts[0] if len(counts) == 1 else None
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         """Draw codes; see `Prior.sample`."""
         if self.components is None:
             _refuse_labels(self, labels)
         draws = [
-            part.sample(n, labels if part.components is not None else None, generator, device)
+            part.sample(n, None if part.components is None else labels, generator, device)
             for part in self.parts
         ]
         return torch.cat(draws, dim=1)
@@ -373,14 +347,16 @@ def check_prior(prior: object, dim: int, components: int | None = None) -> Prior
         raise ConfigError(
             f"The prior {name} has no method sample(n), which must return a tensor of shape (n, {dim})."
         )
-    ready = prior if isinstance(prior, Prior) and isinstance(prior, Config) else _Custom(prior, dim)
+    ready: Prior = _Custom(prior, dim)
+    if isinstance(prior, Prior) and hasattr(prior, "dim") and hasattr(prior, "components"):
+        ready = prior
     if components is not None and (ready.components or 0) < components:
         raise ConfigError(
             f"There are {components} classes; the prior {name} can be conditioned on {ready.components or 0}."
         )
 
-    n = 16  # few, and seldom equal to the dimension
-    generator = torch.Generator().manual_seed(0)
+    n = 16 + (components or 0)
+    generator = Generator().manual_seed(0)
     requests = [None] if components is None else [None, torch.arange(n) % (components + 1) - 1]
     for labels in requests:
         z = ready.sample(n, labels, generator)
@@ -411,11 +387,7 @@ class _Custom(Prior):
         return components if "labels" in self._takes else None
 
     def sample(
-        self,
-        n: int,
-        labels: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
+        self, n: int, labels: Tensor | None = None, generator: Generator | None = None, device: Device = "cpu"
     ) -> Tensor:
         if self.components is None:
             _refuse_labels(self._prior, labels)
@@ -429,7 +401,8 @@ class _Custom(Prior):
                 torch.default_generator.manual_seed(int(seed))
                 z = self._prior.sample(n, **passed)
         _check_sample(z, self._prior, n, self._dim)
-        return z.to(device, torch.float32)
+        codes: Tensor = z.to(device, torch.float32)
+        return codes
 
     def log_prob(self, z: Tensor) -> Tensor:
         if not hasattr(self._prior, "log_prob"):
@@ -442,8 +415,8 @@ def _check_sample(z: object, prior: object, n: int, dim: int) -> None:
     if not (isinstance(z, Tensor) and z.is_floating_point() and z.shape == (n, dim)):
         found = f"{z.dtype} of shape {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
         raise ConfigError(
-            f"sample({n}) of the prior {type(prior).__name__} must return a float tensor of shape ({n}, {dim}), "
-            f"not {found}."
+            f"sample({n}) of the prior {type(prior).__name__} must return a float tensor of shape "
+            f"({n}, {dim}), not {found}."
         )
 
 
@@ -454,7 +427,7 @@ def _refuse_labels(prior: object, labels: Tensor | None) -> None:
         )
 
 
-def _checked(labels: Tensor | None, n: int, components: int, device: torch.device | str) -> Tensor:
+def _checked(labels: Tensor | None, n: int, components: int, device: Device) -> Tensor:
     """Return labels on the device, -1 everywhere if there are none."""
     if labels is None:
         return torch.full((n,), -1, device=device)
@@ -475,8 +448,8 @@ def _components(
     components: int,
     n: int,
     labels: Tensor | None,
-    generator: torch.Generator | None,
-    device: torch.device | str,
+    generator: Generator | None,
+    device: Device,
 ) -> Tensor:
     """Return a component a row: its label, or a uniform draw where that is -1."""
     labels = _checked(labels, n, components, device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aegean.errors import DataError
 
-#: How grey values become black and white: not at all, by a threshold of 0.5, or by a fresh draw at each visit.
+#: How grey becomes black and white: by a threshold of 0.5, by a fresh draw at each visit, or not at all.
 Binarize = Literal["threshold", "sample"] | None
 
 
@@ -20,7 +20,8 @@ class ImageData:
     """A set of images with as many labels as are known.
 
     Attributes:
-        images: uint8, shape (n, c, h, w); 255 stands for 1.0. Vectors of d numbers are images of shape (d, 1, 1).
+        images: uint8, shape (n, c, h, w); 255 stands for 1.0. A vector of d numbers is an image of shape
+            (d, 1, 1).
         labels: int64, shape (n,); -1 = unlabelled.
         class_names: the name of label 0, of label 1, and so on; empty where no classes are known.
         names: a name for each image (its file), or None.
@@ -37,8 +38,8 @@ class ImageData:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or 0 in self.images.shape[1:]:
             raise DataError(
-                f"Images must be uint8 of shape (n, c, h, w), not {self.images.dtype} of {tuple(self.images.shape)}; "
-                "from_arrays accepts other arrays."
+                f"Images must be uint8 of shape (n, c, h, w), not {self.images.dtype} of "
+                f"{tuple(self.images.shape)}; from_arrays accepts other arrays."
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
             raise DataError(
@@ -46,7 +47,9 @@ class ImageData:
                 f"{self.labels.dtype} of {tuple(self.labels.shape)}; give -1 to the images without label."
             )
         if self.labels.device != self.images.device:
-            raise DataError(f"Images are on {self.images.device} and labels on {self.labels.device}; move both.")
+            raise DataError(
+                f"Images are on {self.images.device} and labels on {self.labels.device}; move both."
+            )
         if len(set(self.class_names)) != len(self.class_names):
             raise DataError(f"Class names must differ from each other: {', '.join(self.class_names)}.")
         if len(self.labels):
@@ -57,7 +60,9 @@ class ImageData:
                     f"0 to {self.classes - 1}, or -1 for an image without label."
                 )
         if self.names is not None and len(self.names) != len(self.images):
-            raise DataError(f"{len(self.images)} images have {len(self.names)} names; give one name an image.")
+            raise DataError(
+                f"{len(self.images)} images have {len(self.names)} names; give one name an image."
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -76,7 +81,9 @@ class ImageData:
     def counts(self) -> dict[str, int]:
         """Return the number of labelled images of each class."""
         known = self.labels[self.labels >= 0]
-        return dict(zip(self.class_names, torch.bincount(known, minlength=self.classes).tolist(), strict=True))
+        return dict(
+            zip(self.class_names, torch.bincount(known, minlength=self.classes).tolist(), strict=True)
+        )
 
     def subset(self, indices: Tensor) -> "ImageData":
         """Return the images at `indices`, int64 of shape (k,), in their order."""
@@ -108,8 +115,8 @@ def from_arrays(
         images: uint8 (0 to 255), bool, or floating point in [0, 1]; shape (n, h, w), or (n, h, w, c), or
             (n, c, h, w) with `layout="nchw"`.
         labels: shape (n,). Text: one name an image, "" for an image without label. Integers: -1 for an image
-            without label; with `class_names` they count those names from 0, without it each distinct number is a
-            class of that name.
+            without label; with `class_names` they count those names from 0, without it each distinct number
+            is a class of that name.
         class_names: the name of label 0, of label 1, and so on.
         names: a name for each image.
         layout: where the channels of a four-dimensional array are.
@@ -117,7 +124,9 @@ def from_arrays(
     Raises:
         DataError: the shape, type or range of values is none of these, or the lengths differ.
     """
-    pixels = _pixels(images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images), layout)
+    pixels = _pixels(
+        images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images), layout
+    )
     given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
     if given is None:
         codes, known = np.full(len(pixels), -1, dtype=np.int64), tuple(class_names or ())
@@ -128,22 +137,21 @@ def from_arrays(
     )
 
 
-def as_float(
-    images: Tensor, binarize: Binarize = None, generator: torch.Generator | None = None
-) -> Tensor:
+def as_float(images: Tensor, binarize: Binarize = None, generator: torch.Generator | None = None) -> Tensor:
     """Turn uint8 images into float32 in [0, 1].
 
     Args:
         images: uint8, any shape.
         binarize: `"threshold"` gives 1.0 where a value is above 0.5, else 0.0 (PixelGAN autoencoders);
-            `"sample"` gives 1.0 with the value as its probability. Likelihoods under the two are not comparable.
+            `"sample"` gives 1.0 with the value as its probability. Likelihoods under the two are not
+            comparable.
         generator: for `"sample"`, on the device of the images.
     """
     x = images.float().div_(255)
     if binarize == "threshold":
         return (x > 0.5).float()
     if binarize == "sample":
-        return torch.bernoulli(x, generator=generator)
+        return (torch.rand(x.shape, generator=generator, device=x.device) < x).float()
     return x
 
 
@@ -155,14 +163,16 @@ def as_uint8(x: Tensor) -> Tensor:
 def _pixels(images: NDArray[Any], layout: str) -> NDArray[np.uint8]:
     """Return contiguous uint8 of shape (n, c, h, w)."""
     if images.ndim not in (3, 4):
-        raise DataError(f"Images have the shape {images.shape}; expected (n, h, w) or, in colour, (n, h, w, c).")
+        raise DataError(
+            f"Images have the shape {images.shape}; expected (n, h, w) or, in colour, (n, h, w, c)."
+        )
     if images.ndim == 3:
         images = images[:, None]
     elif layout == "nhwc":
         if images.shape[3] > 4 >= images.shape[1]:
             raise DataError(
-                f"Images of shape {images.shape} have {images.shape[3]} channels if the last axis holds the channels; "
-                'if the second one does, say layout="nchw".'
+                f"Images of shape {images.shape} have {images.shape[3]} channels if the last axis holds the "
+                'channels; if the second one does, say layout="nchw".'
             )
         images = images.transpose(0, 3, 1, 2)
     if images.dtype == np.bool_:
@@ -190,22 +200,30 @@ def _quantized(images: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
 
 
-def _label_codes(labels: NDArray[Any], class_names: Sequence[str] | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _label_codes(
+    labels: NDArray[Any], class_names: Sequence[str] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return labels as 0 ... k-1 or -1, and the k class names."""
     if labels.dtype.kind == "U":
         missing, known = labels == "", tuple(class_names or sorted(set(labels.flat) - {""}))
         unknown = sorted(set(labels[~missing].flat) - set(known))
         if unknown:
-            raise DataError(f"The label {str(unknown[0])!r} is not among the class names: {', '.join(known)}.")
+            raise DataError(
+                f"The label {str(unknown[0])!r} is not among the class names: {', '.join(known)}."
+            )
         index = {name: code for code, name in enumerate(known)}
         codes = np.array([index.get(str(name), -1) for name in labels.flat], dtype=np.int64)
         return codes.reshape(labels.shape), tuple(str(name) for name in known)
     if labels.dtype.kind not in "iu":
-        raise DataError(f"Labels are {labels.dtype}; expected integers (-1 = unlabelled) or text ('' = unlabelled).")
+        raise DataError(
+            f"Labels are {labels.dtype}; expected integers (-1 = unlabelled) or text ('' = unlabelled)."
+        )
     codes = labels.astype(np.int64)
     if class_names is not None:
         return codes, tuple(class_names)
     if codes.size and codes.min() < -1:
-        raise DataError(f"The label {codes.min()} is negative; labels count from 0, and -1 is an image without label.")
+        raise DataError(
+            f"The label {codes.min()} is negative; labels count from 0, and -1 is an image without label."
+        )
     values = np.unique(codes[codes >= 0])
     return np.where(codes >= 0, np.searchsorted(values, codes), -1), tuple(str(value) for value in values)

@@ -16,7 +16,9 @@ from aegean.files import read_bounded
 MAX_CSV_BYTES = 100_000_000
 
 
-def balanced_subset(labels: Tensor, per_class: int, seed: int, class_names: Sequence[str] | None = None) -> Tensor:
+def balanced_subset(
+    labels: Tensor, per_class: int, seed: int, class_names: Sequence[str] | None = None
+) -> Tensor:
     """Choose the same number of labelled images from every class, at random by seed.
 
     The choice grows with `per_class`: with one seed, the subset of 10 a class contains that of 5 a class.
@@ -34,7 +36,9 @@ def balanced_subset(labels: Tensor, per_class: int, seed: int, class_names: Sequ
         DataError: a class has fewer labelled images.
     """
     known = labels.cpu().numpy()
-    names = class_names if class_names is not None else [str(k) for k in range(int(known.max(initial=-1)) + 1)]
+    names = (
+        class_names if class_names is not None else [str(k) for k in range(int(known.max(initial=-1)) + 1)]
+    )
     if per_class and not names:
         raise DataError(f"{per_class} labels a class were asked for, but no image has a label; ask for 0.")
     rng = np.random.default_rng(seed)
@@ -43,18 +47,20 @@ def balanced_subset(labels: Tensor, per_class: int, seed: int, class_names: Sequ
         members = rng.permutation(np.flatnonzero(known == k))
         if len(members) < per_class:
             raise DataError(
-                f"Class {name!r} has {len(members)} labelled training images, but {per_class} a class were asked for; "
-                "ask for fewer labels a class, hold out fewer images, or label more."
+                f"Class {name!r} has {len(members)} labelled training images, but {per_class} a class were "
+                "asked for; ask for fewer labels a class, hold out fewer images, or label more."
             )
         chosen.append(members[:per_class])
-    return torch.from_numpy(np.sort(np.concatenate(chosen, dtype=np.int64)) if chosen else np.zeros(0, np.int64))
+    return torch.from_numpy(
+        np.sort(np.concatenate(chosen, dtype=np.int64)) if chosen else np.zeros(0, np.int64)
+    )
 
 
 def stratified_split(labels: Tensor, sizes: Sequence[int], seed: int) -> tuple[Tensor, ...]:
     """Split images at random so that every part has every class in its proportion.
 
-    Images without label count as one more class. The first parts do not depend on the sizes of the later ones:
-    the same test images are held out with and without a validation set.
+    Images without label count as one more class. The first parts do not depend on the sizes of the later
+    ones: the same test images are held out with and without a validation set.
 
     Args:
         labels: int64, shape (n,); -1 = unlabelled.
@@ -70,8 +76,8 @@ def stratified_split(labels: Tensor, sizes: Sequence[int], seed: int) -> tuple[T
     known = labels.cpu().numpy()
     if sum(sizes) > len(known):
         raise DataError(
-            f"{' + '.join(str(size) for size in sizes)} images were to be held out, but there are only {len(known)}; "
-            "hold out fewer."
+            f"{' + '.join(str(size) for size in sizes)} images were to be held out, but there are only "
+            f"{len(known)}; hold out fewer."
         )
     rng = np.random.default_rng(seed)
     left = [rng.permutation(np.flatnonzero(known == k)) for k in np.unique(known)]
@@ -100,14 +106,14 @@ def _proportional(counts: list[int], size: int) -> list[int]:
 def read_labels(path: str | Path) -> dict[str, str]:
     """Read a CSV file with a header that names the columns `file` and `label`.
 
-    Other columns are ignored, so a table of predictions can be corrected and read back. An empty label, or -1,
-    is no label.
+    Other columns are ignored, so a table of predictions can be corrected and read back. An empty label, or
+    -1, is no label.
 
     Returns:
         The label of each file that the table names, "" for no label, in the order of the rows.
 
     Raises:
-        DataError: the file is missing, too large, not UTF-8 text, or not such a table, or labels one file twice.
+        DataError: the file is missing, too large, not UTF-8 text, or not such a table, or lists a file twice.
     """
     raw = read_bounded(path, MAX_CSV_BYTES)
     try:
@@ -118,20 +124,28 @@ def read_labels(path: str | Path) -> dict[str, str]:
     try:
         header = [name.strip().lower() for name in next(rows, [])]
         if "file" not in header or "label" not in header:
-            raise DataError(f"{path}: the first line must name the columns 'file' and 'label', as in file,label.")
+            raise DataError(
+                f"{path}: the first line must name the columns 'file' and 'label', as in file,label."
+            )
         file_column, label_column = header.index("file"), header.index("label")
         found: dict[str, str] = {}
         for row in rows:
             if not row:
                 continue
             if len(row) != len(header):
-                raise DataError(f"{path}, line {rows.line_num}: {len(row)} values, but the header has {len(header)}.")
+                raise DataError(
+                    f"{path}, line {rows.line_num}: {len(row)} values, but the header has {len(header)}."
+                )
             file, label = row[file_column], row[label_column].strip()
             if file in found:
-                raise DataError(f"{path}, line {rows.line_num}: {file!r} is listed twice; keep one of the lines.")
+                raise DataError(
+                    f"{path}, line {rows.line_num}: {file!r} is listed twice; keep one of the lines."
+                )
             found[file] = "" if label == "-1" else label
     except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: not CSV ({error}); expected lines such as a.png,cat.") from None
+        raise DataError(
+            f"{path}, line {rows.line_num}: not CSV ({error}); expected lines such as a.png,cat."
+        ) from None
     return found
 
 
@@ -144,7 +158,7 @@ def labels_of(names: Sequence[str], labels: Mapping[str, str], where: str | Path
     unknown = sorted(set(labels) - set(names))
     if unknown:
         raise DataError(
-            f"{where}: {unknown[0]!r} is not an image of the folder ({len(unknown)} such lines); write file names "
-            "relative to the folder, with / between folders, or remove the lines."
+            f"{where}: {unknown[0]!r} is not an image of the folder ({len(unknown)} such lines); write file "
+            "names relative to the folder, with / between folders, or remove the lines."
         )
     return [labels.get(name, "") for name in names]

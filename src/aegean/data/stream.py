@@ -31,11 +31,11 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Endless mini-batches, all of one size, in an order that depends on the seed, the name and the epoch alone.
+    """Endless mini-batches of one size, in an order that depends on the seed, the name and the epoch alone.
 
-    Each epoch visits the images in a new order and none of them twice; the images that do not fill a last batch
-    wait for another epoch. Where there are fewer images than one batch holds, an epoch is one batch, in which
-    the images come around again, as evenly as possible.
+    Each epoch visits the images in a new order and none of them twice; the images that do not fill a last
+    batch wait for another epoch. Where there are fewer images than one batch holds, an epoch is one batch, in
+    which the images come around again, as evenly as possible.
 
     Attributes:
         data: the images; batches are made on their device, without a loader and without Python per image.
@@ -58,7 +58,9 @@ class Stream:
         if len(self.data) == 0:
             raise ConfigError(f"The stream {self.name!r} has no images; give it some, or hold out fewer.")
         if self.batch_size < 1:
-            raise ConfigError(f"The stream {self.name!r} has a batch size of {self.batch_size}; it must be at least 1.")
+            raise ConfigError(
+                f"The stream {self.name!r} has a batch size of {self.batch_size}; it must be at least 1."
+            )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,23 +72,31 @@ class Stream:
 
         Args:
             step: counts from 0 over all epochs.
-            epoch: what the batch should say; by default this stream's own `step / steps_per_epoch`. A loop over
-                several streams passes the epochs of the unlabelled one.
+            epoch: what the batch should say; by default this stream's own `step / steps_per_epoch`. A loop
+                over several streams passes the epochs of the unlabelled one.
             repeat: counts the batches within one step; each has an order of its own.
         """
         own_epoch, place = divmod(step, self.steps_per_epoch)
-        index = self._order(own_epoch, repeat)[place * self.batch_size : (place + 1) * self.batch_size]
+        key = (self.seed, *self.name.encode(), repeat)
+        order = _order(len(self.data), self.batch_size, (*key, own_epoch), self.data.images.device)
+        index = order[place * self.batch_size : (place + 1) * self.batch_size].clone()
         generator = None
         if self.binarize == "sample":
-            seed = np.random.SeedSequence([self.seed, *self.name.encode(), step, repeat]).generate_state(1, np.uint64)
-            generator = torch.Generator(self.data.images.device).manual_seed(int(seed[0]))
+            seed = np.random.SeedSequence((*key, step)).generate_state(1, np.uint64)[0]
+            generator = torch.Generator(self.data.images.device).manual_seed(int(seed))
         x = as_float(self.data.images[index], self.binarize, generator)  # (n, c, h, w)
-        return Batch(x, self.data.labels[index], index, step / self.steps_per_epoch if epoch is None else epoch)
+        return Batch(
+            x, self.data.labels[index], index, step / self.steps_per_epoch if epoch is None else epoch
+        )
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its data on a device, moved once and whole."""
         return replace(self, data=self.data.to(device))
 
-    def _order(self, epoch: int, repeat: int) -> Tensor:
-        """Return the images of an epoch in their order: permutations, joined until they fill at least one batch."""
-        return _order(len(self.data), self.batch_size, (self.seed, self.name, repeat, epoch), self.data.images.device)
+
+@lru_cache(maxsize=8)
+def _order(n: int, batch_size: int, key: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return the images of an epoch in their order: permutations, joined until they fill a batch."""
+    rng = np.random.default_rng(key)
+    times = -(-batch_size // n)
+    return torch.from_numpy(np.concatenate([rng.permutation(n) for _ in range(times)])).to(device)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from aegean.data.images import Binarize, as_float
 from aegean.models.base import Model
 from aegean.train.precision import autocast
 
@@ -15,6 +16,7 @@ def apply(
     task: Callable[[Tensor], Tensor],
     images: Tensor,
     dtype: torch.dtype = torch.float32,
+    binarize: Binarize = None,
     batch_size: int = 500,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
@@ -25,6 +27,7 @@ def apply(
         task: one of its methods, such as `model.encode`.
         images: (n, c, h, w), uint8, or float32 in [0, 1].
         dtype: number format of network passes.
+        binarize: how uint8 images are made black and white; must be what the model was trained with.
         batch_size: images at a time.
         progress: called with the number of images done.
 
@@ -33,7 +36,7 @@ def apply(
     """
     parts = []
     done = 0
-    for x in batches(images, batch_size, model.device):
+    for x in batches(images, batch_size, model.device, binarize):
         with evaluation(model), autocast(model.device, dtype):
             parts.append(task(x).float().cpu())
         done += len(x)
@@ -42,11 +45,14 @@ def apply(
     return torch.cat(parts)
 
 
-def batches(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """Iterate over images as float32 in [0, 1] on a device."""
+def batches(
+    images: Tensor, batch_size: int, device: torch.device, binarize: Binarize = None
+) -> Iterator[Tensor]:
+    """Iterate over images as float32 in [0, 1] on a device; a random binarisation is the same at every call."""
+    generator = torch.Generator(device).manual_seed(0) if binarize == "sample" else None
     for part in images.split(batch_size):
         x = part.to(device)
-        yield x.float() / 255 if x.dtype == torch.uint8 else x
+        yield as_float(x, binarize, generator) if x.dtype == torch.uint8 else x
 
 
 @contextmanager

@@ -194,6 +194,10 @@ class Model(nn.Module):
             "categorical prior."
         )
 
+    def log_predict(self, x: Tensor) -> Tensor:
+        """Return the logarithm of `predict`, computed so that confident predictions can still be told apart."""
+        return self.predict(x).log()
+
     def reconstruction_log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | z) at the code of x, shape (n,), in nats."""
         raise UnsupportedError(f"{self._name} has no likelihood.")

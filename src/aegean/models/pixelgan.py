@@ -16,7 +16,7 @@ from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
-from aegean.nn.pixelcnn import sample as sample_pixels
+from aegean.nn.pixelcnn_sampling import sample as sample_pixels
 from aegean.priors import Categorical, PriorConfig
 
 
@@ -140,8 +140,9 @@ class PixelGAN(Model):
         return self._code(self.encoder(x).float())
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw images from p(x|z), pixel by pixel."""
-        return sample_pixels(self.decoder, self.likelihood, z, len(z), self.shape, generator=generator)
+        """Draw images from p(x|z), pixel by pixel, in float32: rounding would add up over the pixels."""
+        with torch.autocast(z.device.type, enabled=False):
+            return sample_pixels(self.decoder, self.likelihood, z, len(z), self.shape, generator=generator)
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw z from the prior (or the one-hot vectors of `y`), then images from p(x|z)."""
@@ -150,6 +151,10 @@ class PixelGAN(Model):
     def predict(self, x: Tensor) -> Tensor:
         """Return q(z|x), the probability of each class or cluster, (n, k)."""
         return self.encode(x) if self.categorical else super().predict(x)
+
+    def log_predict(self, x: Tensor) -> Tensor:
+        """Return log q(z|x), (n, k), in double precision: in float32 many confident images would be equal."""
+        return self.encoder(x).double().log_softmax(dim=1) if self.categorical else super().log_predict(x)
 
     def can(self, task: str) -> bool:
         """A continuous code has no classes to predict."""

@@ -12,7 +12,14 @@ from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.vae import draw, kl_to_standard_normal
-from aegean.nn import ImageDiscriminatorConfig, StridedDecoderConfig, StridedEncoderConfig
+from aegean.nn import (
+    DecoderConfig,
+    DiscriminatorConfig,
+    EncoderConfig,
+    ImageDiscriminatorConfig,
+    StridedDecoderConfig,
+    StridedEncoderConfig,
+)
 
 
 class VAEGANConfig(Config):
@@ -28,9 +35,9 @@ class VAEGANConfig(Config):
 
     kind: Literal["vae-gan"] = "vae-gan"
     code: int = Field(default=32, ge=1)
-    encoder: StridedEncoderConfig = StridedEncoderConfig()
-    decoder: StridedDecoderConfig = StridedDecoderConfig()
-    discriminator: ImageDiscriminatorConfig = ImageDiscriminatorConfig()
+    encoder: EncoderConfig = StridedEncoderConfig()
+    decoder: DecoderConfig = StridedDecoderConfig()
+    discriminator: DiscriminatorConfig = ImageDiscriminatorConfig()
     feature_weight: float = Field(default=1e-2, gt=0)
 
 
@@ -72,7 +79,7 @@ class VAEGAN(Model):
         super().__init__(config, shape, classes)
         self.encoder = config.encoder.build_encoder(shape, 2 * config.code)
         self.decoder = config.decoder.build_decoder(config.code, shape)
-        self.discriminator = config.discriminator.build(shape)
+        self.discriminator = config.discriminator.build_discriminator(shape)
 
     def phases(self) -> tuple[Group, ...]:
         """Three simultaneous phases over one shared forward pass."""
@@ -96,7 +103,7 @@ class VAEGAN(Model):
         prior = torch.randn(z.shape, generator=self.rng, device=z.device)
         reconstructed, sampled = self.decoder(torch.cat((z, prior))).float().sigmoid().chunk(2)
         logits, features = self.discriminator(torch.cat((batch.x, reconstructed, sampled)))
-        real, fake, new = logits.float().flatten().chunk(3)
+        real, fake, new = logits.float().chunk(3)
         features_real, features_fake, _ = features.float().flatten(1).chunk(3)
         return Pass(
             kl=kl_to_standard_normal(mean, log_variance),

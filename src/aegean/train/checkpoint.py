@@ -20,6 +20,7 @@ from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.config import read_yaml
 from aegean.files import atomic_write, atomic_write_json
 from aegean.models.base import Model, read_tensors
+from aegean.train.optimizers import laid_out_like
 
 #: How many checkpoints a run keeps: the newest, and the one before in case the disk damages it.
 KEPT = 2
@@ -105,8 +106,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: Mappi
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, entries in state.items():
         for key, tensor in entries.items():
-            if tensor.dim() and (index >= len(parameters) or tensor.shape != parameters[index].shape):
+            if tensor.dim() == 0:  # a count of steps
+                continue
+            if index >= len(parameters) or tensor.shape != parameters[index].shape:
                 raise CheckpointError(f"The optimiser state {prefix}/{index}/{key} belongs to another network.")
+            entries[key] = laid_out_like(tensor.to(parameters[index].device), parameters[index])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

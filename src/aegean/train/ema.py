@@ -46,10 +46,6 @@ class EMA:
         finally:
             self.model.load_state_dict(current)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the average by name."""
-        return dict(self.average)
-
     def load(self, state: dict[str, Tensor], steps: int) -> None:
         """Go on from a saved average."""
         self.steps = steps

@@ -24,7 +24,7 @@ from aegean.train.checkpoint import load_optimizer, load_trainer_state, optimize
 from aegean.train.ema import EMA
 from aegean.train.health import HealthMonitor
 from aegean.train.log import MetricsLog
-from aegean.train.optimizers import Adam, OptimizerConfig
+from aegean.train.optimizers import Adam, OptimizerConfig, laid_out_like
 from aegean.train.precision import PrecisionName, autocast, choose_device, choose_precision
 
 #: Seconds between two calls of the progress callback.
@@ -213,7 +213,7 @@ class Trainer:
         settings = self.config.optimizer(phase.name)
         optimizer = self.optimizers[phase.name]
         for weight, gradient in zip(self.parameters[phase.name], gradients, strict=True):
-            weight.grad = gradient
+            weight.grad = None if gradient is None else laid_out_like(gradient, weight)
         if settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters[phase.name], settings.clip_norm)
         for options in optimizer.param_groups:
@@ -361,8 +361,6 @@ class Trainer:
         tensors = {"rng": self.model.rng.get_state()}
         for phase, optimizer in self.optimizers.items():
             tensors |= optimizer_tensors(optimizer, f"optimizer/{phase}")
-        if self.ema is not None:
-            tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state().items()}
         tensors |= {f"mean/{name}": tensor for name, tensor in self._means.sums.items()}
         values = {
             "step": self.step,
@@ -373,7 +371,11 @@ class Trainer:
             "health": self.health.state(),
             "warnings": self.warnings,
         }
-        save_checkpoint(self.folder / "checkpoints", self.step, self.model, tensors, values)
+        # The saved model is the one to use: the average, where there is one, with the weights in training beside it.
+        if self.ema is not None:
+            tensors |= {f"weights/{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
+        with self.for_evaluation():
+            save_checkpoint(self.folder / "checkpoints", self.step, self.model, tensors, values)
 
     def load(self, checkpoint: Path) -> None:
         """Go on exactly from a checkpoint of this run.
@@ -394,8 +396,8 @@ class Trainer:
             for phase, optimizer in self.optimizers.items():
                 load_optimizer(optimizer, f"optimizer/{phase}", tensors)
             if self.ema is not None:
-                average = {name: tensors[f"ema/{name}"] for name in self.ema.average}
-                self.ema.load(average, values["ema_steps"])
+                self.ema.load(self.model.state_dict(), values["ema_steps"])
+                self.model.load_state_dict({name: tensors[f"weights/{name}"] for name in self.ema.average})
             sums = {name: tensors[f"mean/{name}"].to(self.device) for name in values["counts"]}
             self._means = _Means(sums, dict(values["counts"]))
             self.health.load(values["health"])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from aegean.config import Config
 from aegean.schedules import Scheduled, value_at
@@ -55,6 +55,17 @@ class Adam(_Optimizer):
         return torch.optim.Adam(
             parameters, lr=self.rate_at(0), betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True
         )
+
+
+def laid_out_like(tensor: Tensor, weight: Tensor) -> Tensor:
+    """Return a tensor in the memory layout of a weight of the same shape.
+
+    Fused optimisers step through memory without a look at strides: a gradient in another layout than its weight's
+    (contiguous against channels-last) would silently be added to the wrong elements.
+    """
+    if tensor.stride() == weight.stride():
+        return tensor
+    return torch.empty_like(weight, dtype=tensor.dtype).copy_(tensor)
 
 
 OptimizerConfig = Annotated[SGD | Adam, Field(discriminator="kind")]

@@ -1,0 +1,179 @@
+"""Losses of a discriminator and of the network that it judges.
+
+A discriminator's output is a logit, never a probability: every logarithm of a probability is a softplus,
+which neither overflows nor loses its gradient.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, Self
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from aegean.config import Config
+from aegean.errors import ConfigError
+from aegean.schedules import Scheduled, is_never_negative, value_at
+
+
+class Adversary(Config):
+    """An adversarial game, and what keeps it stable.
+
+    With D = sigmoid(logit), the discriminator and the generator (an encoder, for codes) minimise:
+
+    - `"non-saturating"` (Goodfellow et al., 2014): -log D(real) - log(1 - D(fake)), and -log D(fake);
+    - `"minimax"` (the same paper, equation 1): the same, and log(1 - D(fake)), whose gradient vanishes where
+      the discriminator is sure;
+    - `"least-squares"` (Mao et al., 2017, with a = 0, b = c = 1), on the bare output:
+      ((real - 1)² + fake²) / 2, and (fake - 1)² / 2;
+    - `"wasserstein"` (Arjovsky et al., 2017): fake - real, and -fake. The critic must be kept Lipschitz, by
+      `r1` for example.
+
+    Attributes:
+        loss: which of these.
+        r1: γ of the penalty γ/2 |∇D(real)|² on the discriminator (R1 of Mescheder et al., 2018); may be
+            annealed.
+        instance_noise: standard deviation of Gaussian noise added to all inputs of the discriminator, real
+            and fake, in the generator's phase too (Sønderby et al., 2017); may be annealed.
+    """
+
+    loss: Literal["non-saturating", "minimax", "least-squares", "wasserstein"] = "non-saturating"
+    r1: Scheduled = 0.0
+    instance_noise: Scheduled = 0.0
+
+    @model_validator(mode="after")
+    def _is_never_negative(self) -> Self:
+        for name, setting in (("r1", self.r1), ("instance_noise", self.instance_noise)):
+            if not is_never_negative(setting):
+                raise ValueError(f"{name} is {setting}; it must be 0 or more throughout.")
+        return self
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Return the sum of the losses on a real and on a fake sample.
+
+        Args:
+            real_logits: outputs for samples of the prior or the data, `(n,)` or `(n, 1)`.
+            fake_logits: outputs for as many codes or generated images.
+
+        Returns:
+            float32 `(n,)`, in nats for the first two losses.
+
+        Raises:
+            ConfigError: the shapes are others.
+        """
+        real, fake = _flat(real_logits), _flat(fake_logits)
+        if real.shape != fake.shape:
+            raise ConfigError(f"Real and fake logits must be as many; found {len(real)} and {len(fake)}.")
+        match self.loss:
+            case "non-saturating" | "minimax":
+                return softplus(-real) + softplus(fake)
+            case "least-squares":
+                return ((real - 1.0).square() + fake.square()) / 2.0
+            case "wasserstein":
+                return fake - real
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        """Return the loss of the network that made the fake samples.
+
+        Args:
+            fake_logits: the discriminator's outputs for them, `(n,)` or `(n, 1)`.
+
+        Returns:
+            float32 `(n,)`, in nats for the first two losses.
+
+        Raises:
+            ConfigError: the shape is another.
+        """
+        fake = _flat(fake_logits)
+        match self.loss:
+            case "non-saturating":
+                return softplus(-fake)
+            case "minimax":
+                return -softplus(fake)
+            case "least-squares":
+                return (fake - 1.0).square() / 2.0
+            case "wasserstein":
+                return -fake
+
+    def r1_penalty(self, discriminator: Callable[[Tensor], Tensor], real: Tensor, epoch: float) -> Tensor:
+        """Return the penalty on the discriminator's slope at real samples, to be added to its loss.
+
+        Where γ is 0 at this epoch the discriminator is not called.
+
+        Args:
+            discriminator: takes `real`, returns logits `(n,)` or `(n, 1)`; each logit must depend on its own
+                sample alone, so no batch statistics.
+            real: samples of the prior or the data, float `(n, ...)`.
+            epoch: the epoch, whole or fractional.
+
+        Returns:
+            γ/2 |∇D(real)|², float32 `(n,)`, differentiable with respect to the discriminator's weights.
+        """
+        gamma = value_at(self.r1, epoch)
+        if gamma == 0.0:
+            return torch.zeros(len(real), device=real.device)
+        real = real.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(_flat(discriminator(real)).sum(), real, create_graph=True)
+        return gamma / 2.0 * slope.float().flatten(1).square().sum(dim=1)
+
+    def add_noise(self, inputs: Tensor, epoch: float, generator: torch.Generator | None = None) -> Tensor:
+        """Return inputs of the discriminator, of any shape, with instance noise.
+
+        Where the noise is 0 at this epoch nothing is drawn and `inputs` itself is returned.
+
+        Args:
+            inputs: real or fake samples, float `(n, ...)`.
+            epoch: the epoch, whole or fractional.
+            generator: what to draw from, on the device of `inputs`.
+        """
+        std = value_at(self.instance_noise, epoch)
+        if std == 0.0:
+            return inputs
+        noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
+        return inputs + std * noise
+
+    @property
+    def chance_level(self) -> tuple[float, float]:
+        """The two losses where the discriminator cannot tell real from fake, as (discriminator, generator).
+
+        Its output is then the same for all samples: logit 0, or 1/2 for least squares. A critic's constant
+        may be any; it is taken as 0.
+        """
+        match self.loss:
+            case "non-saturating":
+                return 2.0 * math.log(2.0), math.log(2.0)
+            case "minimax":
+                return 2.0 * math.log(2.0), -math.log(2.0)
+            case "least-squares":
+                return 0.25, 0.125
+            case "wasserstein":
+                return 0.0, 0.0
+
+
+def is_stuck(discriminator_loss_mean: float, generator_loss_mean: float, tolerance: float = 0.01) -> bool:
+    """Return whether a game with a log loss is where an adversary that never starts stays.
+
+    The discriminator's loss, the *sum* of its real and its fake term, is then 2 ln 2 and the generator's ln 2
+    (-ln 2 for minimax). A game that has been won is at the same place, so this is a warning sign in
+    the first epochs only, and if the losses have never been anywhere else.
+
+    Args:
+        discriminator_loss_mean: the mean of `discriminator_loss` over an epoch, in nats.
+        generator_loss_mean: the mean of `generator_loss` over the epoch, in nats.
+        tolerance: how far from chance either may be, in nats.
+    """
+    return (
+        abs(discriminator_loss_mean - 2.0 * math.log(2.0)) <= tolerance
+        and abs(abs(generator_loss_mean) - math.log(2.0)) <= tolerance
+    )
+
+
+def _flat(logits: Tensor) -> Tensor:
+    """Return float32 logits (n,) from (n,) or (n, 1); anything else would broadcast to a wrong loss."""
+    if logits.ndim != 1 and not (logits.ndim == 2 and logits.shape[1] == 1):
+        raise ConfigError(
+            f"A discriminator must give one logit a sample, (n,) or (n, 1), not {tuple(logits.shape)}."
+        )
+    return logits.float().reshape(-1)

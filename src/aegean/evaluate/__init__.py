@@ -1,0 +1,37 @@
+"""Protocols by name: what the numbers in a table or a report mean, exactly.
+
+Everything here takes plain arrays (NumPy, or torch tensors on the CPU) and returns small frozen dataclasses;
+nothing knows of models or training.
+"""
+
+from aegean.evaluate.baselines import compare_baselines, label_spreading, self_training_svm, svm
+from aegean.evaluate.classification import Classification, evaluate_classification, expected_calibration_error
+from aegean.evaluate.clustering import Clustering, evaluate_clustering
+from aegean.evaluate.records import (
+    RunRecord,
+    Statistic,
+    markdown_table,
+    read_records,
+    render_tables,
+    summarise,
+    write_record,
+)
+
+__all__ = [
+    "Classification",
+    "Clustering",
+    "RunRecord",
+    "Statistic",
+    "compare_baselines",
+    "evaluate_classification",
+    "evaluate_clustering",
+    "expected_calibration_error",
+    "label_spreading",
+    "markdown_table",
+    "read_records",
+    "render_tables",
+    "self_training_svm",
+    "summarise",
+    "svm",
+    "write_record",
+]

@@ -1,0 +1,274 @@
+"""Records of runs, and the tables in the documents that are made from them.
+
+One JSON file a run, `results/RECIPE/seed-S.json`, is committed. A document holds marked places ::
+
+    <!-- results:pixelgan-mnist-* | error_percent -->
+    <!-- /results -->
+
+and `render_tables` fills them. No figure in a table is typed by hand, and none is left out: mean and standard
+deviation are over *all* seeds on record.
+"""
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, FiniteFloat
+
+from aegean.config import MAX_CONFIG_BYTES, Config
+from aegean.errors import DataError
+from aegean.files import atomic_write_json, read_bounded
+
+#: Papers' figures as printed, by recipe and metric: `{"aae-mnist-100": {"error_percent": "1.90 ± 0.10"}}`.
+PaperFigures = Mapping[str, Mapping[str, str]]
+
+
+class RunRecord(Config):
+    """What one run of a recipe reached, and under which conditions.
+
+    Attributes:
+        recipe: name of the recipe.
+        kind: `"faithful"` (the paper's settings), `"stabilised"` (same objective, trained more safely) or
+            `"extended"` (further terms).
+        seed: of the run.
+        epochs: passes over the unlabelled images.
+        steps: mini-batches.
+        minutes: time of training.
+        hardware: one line.
+        threads: CPU threads of one operation.
+        python, torch, aegean: versions.
+        commit: of the source; empty if it was not a checkout.
+        metrics: results on the test set, by name.
+        command: what was typed.
+        date: day on which the run ended.
+    """
+
+    recipe: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    kind: Literal["faithful", "stabilised", "extended"]
+    seed: int = Field(ge=0)
+    epochs: FiniteFloat = Field(ge=0)
+    steps: int = Field(ge=0)
+    minutes: FiniteFloat = Field(ge=0)
+    hardware: str
+    threads: int = Field(ge=1)
+    python: str
+    torch: str
+    aegean: str
+    commit: str = ""
+    metrics: dict[str, FiniteFloat] = Field(min_length=1)
+    command: str
+    date: datetime.date
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A metric over seeds.
+
+    Attributes:
+        mean: over all seeds.
+        std: standard deviation of a sample (n - 1); None for one seed.
+        count: number of seeds.
+    """
+
+    mean: float
+    std: float | None
+    count: int
+
+    def __str__(self) -> str:
+        """Format as `1.08 ± 0.15`: the deviation to two significant digits, the mean to the same place."""
+        if self.std is None:
+            return f"{_significant(self.mean)} (one seed)"
+        places = min(6, max(0, 1 - math.floor(math.log10(self.std)))) if self.std > 0 else 2
+        return f"{self.mean:.{places}f} ± {self.std:.{places}f}"
+
+
+def write_record(folder: str | Path, record: RunRecord) -> Path:
+    """Write a record to `folder/RECIPE/seed-S.json`, in place of an older one of the same recipe and seed.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = _place(Path(folder), record)
+    atomic_write_json(path, record.to_dict())
+    return path
+
+
+def read_records(folder: str | Path) -> list[RunRecord]:
+    """Read all records under a folder, in order of recipe and seed.
+
+    Raises:
+        DataError: a file is not JSON, or lies where another recipe or seed belongs.
+        ConfigError: a record has unknown, missing or wrong entries.
+    """
+    records = []
+    for path in Path(folder).glob("*/seed-*.json"):
+        try:
+            values = json.loads(read_bounded(path, MAX_CONFIG_BYTES))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path}: not a record ({error}).") from None
+        record = RunRecord.from_dict(values, where=str(path))
+        if path != _place(Path(folder), record):
+            raise DataError(
+                f"{path}: is the record of {record.recipe}, seed {record.seed}; move it where it belongs."
+            )
+        records.append(record)
+    return sorted(records, key=lambda record: (record.recipe, record.seed))
+
+
+def summarise(records: Sequence[RunRecord]) -> dict[str, Statistic]:
+    """Return mean and standard deviation of every metric over the seeds of one recipe.
+
+    Raises:
+        DataError: no records, records of several recipes or kinds, the same seed twice, or a metric that some
+            seeds lack (a mean over the others would be a choice).
+    """
+    if len({(record.recipe, record.kind) for record in records}) != 1:
+        raise DataError("expected records of one recipe and one kind; summarise each recipe by itself.")
+    recipe, seeds = records[0].recipe, [record.seed for record in records]
+    if len(set(seeds)) != len(seeds):
+        raise DataError(f"{recipe}: a seed occurs twice ({sorted(seeds)}).")
+    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    missing = [(name, record.seed) for name in names for record in records if name not in record.metrics]
+    if missing:
+        name, seed = missing[0]
+        raise DataError(f"{recipe}: seed {seed} has no {name!r}, other seeds have; evaluate all seeds alike.")
+    return {name: _statistic([record.metrics[name] for record in records]) for name in names}
+
+
+def markdown_table(
+    records: Iterable[RunRecord], metrics: Sequence[str] | None = None, paper: PaperFigures | None = None
+) -> str:
+    """Return a Markdown table with one row a recipe and metric.
+
+    Args:
+        records: of any number of recipes; the rows keep their order.
+        metrics: which to show, in this order; by default all of them.
+        paper: the papers' figures; without any, that column is left out.
+
+    Raises:
+        DataError: no records, a recipe has none of `metrics`, or `summarise` refuses.
+    """
+    by_recipe: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_recipe.setdefault(record.recipe, []).append(record)
+    if not by_recipe:
+        raise DataError("no records to make a table of.")
+    printed = {recipe: (paper or {}).get(recipe, {}) for recipe in by_recipe}
+    with_paper = any(printed.values())
+    head = [
+        "Recipe",
+        "Kind",
+        "Metric",
+        *(["Paper"] if with_paper else []),
+        "Ours",
+        "Seeds",
+        "Epochs",
+        "Minutes",
+    ]
+    head += ["Hardware", "Command"]
+    rows = []
+    for recipe, runs in by_recipe.items():
+        summary = summarise(runs)
+        shown = [name for name in (summary if metrics is None else metrics) if name in summary]
+        if not shown:
+            raise DataError(
+                f"{recipe}: has none of {', '.join(metrics or ())}; on record: {', '.join(summary)}."
+            )
+        for name in shown:
+            rows.append(
+                [
+                    recipe,
+                    runs[0].kind,
+                    name.replace("_", " "),
+                    *([printed[recipe].get(name, "")] if with_paper else []),
+                    str(summary[name]),
+                    str(len(runs)),
+                    _span([run.epochs for run in runs]),
+                    _span([round(run.minutes, 1) for run in runs]),
+                    "; ".join(dict.fromkeys(run.hardware for run in runs)),
+                    f"`{runs[0].command}`",
+                ]
+            )
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+_MARKED = re.compile(r"(<!-- results:([^\n]*?) -->)(.*?)(<!-- /results -->)", re.DOTALL)
+
+
+def render_tables(text: str, records: Sequence[RunRecord], paper: PaperFigures | None = None) -> str:
+    """Fill the marked places of a document with tables.
+
+    A place is `<!-- results:RECIPES -->` ... `<!-- /results -->`, where RECIPES are names or patterns
+    (`aae-*`), separated by spaces; `<!-- results:RECIPES | METRICS -->` shows some metrics only. What was
+    between the markers is replaced, so rendering twice changes nothing.
+
+    Args:
+        text: of the document.
+        records: all records.
+        paper: the papers' figures, see `markdown_table`.
+
+    Raises:
+        DataError: a marker has no end, or a pattern matches no record.
+    """
+    if text.count("<!-- results:") != len(_MARKED.findall(text)) or text.count("<!-- /results -->") != len(
+        _MARKED.findall(text)
+    ):
+        raise DataError(
+            "every <!-- results:NAME --> needs one <!-- /results --> after it, and the other way round."
+        )
+
+    def table(match: re.Match[str]) -> str:
+        patterns, _, metrics = match[2].partition("|")
+        chosen: list[RunRecord] = []
+        for pattern in patterns.split():
+            found = [
+                record for record in records if fnmatchcase(record.recipe, pattern) and record not in chosen
+            ]
+            if not found:
+                raise DataError(
+                    f"{match[1]}: no record matches {pattern!r}; run the recipe, or correct the name."
+                )
+            chosen += found
+        return f"{match[1]}\n{markdown_table(chosen, metrics.split() or None, paper)}\n{match[4]}"
+
+    return _MARKED.sub(table, text)
+
+
+def _place(folder: Path, record: RunRecord) -> Path:
+    return folder / record.recipe / f"seed-{record.seed}.json"
+
+
+def _statistic(values: Sequence[float]) -> Statistic:
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Statistic(mean, None, 1)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return Statistic(mean, math.sqrt(variance), len(values))
+
+
+def _significant(value: float) -> str:
+    """Four significant digits without an exponent."""
+    places = 3 - math.floor(math.log10(abs(value))) if value else 2
+    return f"{value:.{min(6, max(0, places))}f}"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _cell(text: str) -> str:
+    """Keep a cell in its cell."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,123 @@
+"""Grids of images as pixels and as PNG."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from aegean.errors import DataError
+
+#: A NumPy array or a torch tensor on any device.
+Array = npt.NDArray[Any] | torch.Tensor
+Pixels = npt.NDArray[np.uint8]
+
+#: Images of fewer pixels a side are enlarged to about this size, to be seen.
+SMALLEST_SIDE = 48
+
+
+def to_pixels(images: Array) -> Pixels:
+    """Turn images into pixels.
+
+    Args:
+        images: floats in [0, 1] (rounding errors of 0.01 are forgiven) or uint8, shape `(n, c, h, w)`, with 1
+            or 3 channels.
+
+    Returns:
+        uint8, shape `(n, h, w, c)`.
+
+    Raises:
+        DataError: another shape or range, or NaN.
+    """
+    array = np.asarray(images.detach().cpu().float() if isinstance(images, torch.Tensor) else images)
+    given_bytes = array.dtype == np.uint8 or (
+        isinstance(images, torch.Tensor) and images.dtype == torch.uint8
+    )
+    if array.ndim != 4 or not array.size or array.shape[1] not in {1, 3}:
+        raise DataError(f"expected images of shape (n, c, h, w) with 1 or 3 channels, found {array.shape}.")
+    if not given_bytes:
+        if not ((array >= -0.01) & (array <= 1.01)).all():
+            raise DataError(f"expected pixels in [0, 1], found {array.min():.3g} to {array.max():.3g}.")
+        array = np.rint(255.0 * np.clip(array, 0.0, 1.0))
+    return array.astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def image_grid(
+    images: Array,
+    columns: int | None = None,
+    scale: int | None = None,
+    row_labels: Sequence[str] | None = None,
+    background: int | None = 255,
+) -> Pixels:
+    """Lay images out in rows, from left to right and from top to bottom.
+
+    Args:
+        images: as for `to_pixels`.
+        columns: images a row; by default the grid is about square.
+        scale: each pixel becomes a square of `scale` x `scale`; by default small images are enlarged so that
+            8x8 digits can be seen.
+        row_labels: written to the left of the rows, one a row.
+        background: grey level between and beside the images; None is transparent.
+
+    Returns:
+        uint8, shape `(height, width, 3)`, or `(height, width, 4)` where the background is transparent.
+
+    Raises:
+        DataError: images as for `to_pixels`, or the number of labels is not the number of rows.
+    """
+    pixels = to_pixels(images)
+    count, height, width, _ = pixels.shape
+    columns = min(count, columns or math.ceil(math.sqrt(count)))
+    rows = math.ceil(count / columns)
+    scale = scale or max(1, round(SMALLEST_SIDE / min(height, width)))
+    tiles = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = height * scale, width * scale
+    gap = max(1, round(min(height, width) / 14))
+
+    grid = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), dtype=np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        grid[top : top + height, left : left + width, :3] = tile
+        grid[top : top + height, left : left + width, 3] = 255
+    if row_labels is not None:
+        if len(row_labels) != rows:
+            raise DataError(f"{len(row_labels)} labels for {rows} rows of images; give one a row.")
+        grid = np.concatenate([_label_column(row_labels, height, gap), grid], axis=1)
+    if background is None:
+        return grid
+    alpha = grid[..., 3:].astype(np.float64) / 255.0
+    return np.rint(grid[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """Encode pixels as PNG, losslessly.
+
+    Args:
+        pixels: uint8, shape `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or, with transparency, `(h, w, 4)`.
+    """
+    channels = pixels.shape[2:]
+    if channels in {(3,), (4,)} and (pixels[..., :1] == pixels[..., 1:3]).all():
+        image = Image.fromarray(pixels).convert(
+            "L" if channels == (3,) else "LA"
+        )  # grey: a third of the size
+    else:
+        image = Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _label_column(labels: Sequence[str], height: int, gap: int) -> Pixels:
+    """Write one label beside each row, right-aligned, in a grey that shows on light and on dark."""
+    font = ImageFont.load_default(size=max(10, min(18, height // 3)))
+    width = math.ceil(max(font.getlength(label) for label in labels)) + 8
+    column = Image.new("RGBA", (width, len(labels) * (height + gap) - gap))
+    pen = ImageDraw.Draw(column)
+    for row, label in enumerate(labels):
+        middle = row * (height + gap) + height / 2
+        pen.text((width - 6, middle), label, fill=(110, 110, 110, 255), font=font, anchor="rm")
+    return np.asarray(column)

@@ -1,0 +1,45 @@
+"""VAE and VAE/GAN."""
+
+from aegean.data import MNIST
+from aegean.experiment import Experiment
+from aegean.models import VAEConfig, VAEGANConfig
+from aegean.nn import MLPConfig
+from aegean.train import Adam, TrainConfig
+
+
+def vae_mnist() -> Experiment:
+    """Two-dimensional code; the networks of the AAE paper's figure 2, so that the two can stand side by side."""
+    layers = MLPConfig(widths=(1000, 1000))
+    return Experiment(
+        name="vae-mnist",
+        title="VAE with a 2-D Gaussian code on MNIST",
+        source="Kingma and Welling 2014; networks of Makhzani et al. 2015, figure 2",
+        row="extended",
+        data=MNIST(),
+        model=VAEConfig(code=2, encoder=layers, decoder=layers),
+        train=TrainConfig(epochs=50, optimizers={"elbo": Adam(rate=1e-3)}),
+    )
+
+
+def vae_gan_mnist() -> Experiment:
+    """The reconstruction error measured in the discriminator's features. The paper has no MNIST experiment."""
+    return Experiment(
+        name="vae-gan-mnist",
+        title="VAE/GAN on MNIST",
+        source="Larsen et al. 2016, algorithm 1",
+        row="extended",
+        data=MNIST(),
+        model=VAEGANConfig(code=32),
+        train=TrainConfig(
+            epochs=20,
+            batch_size=64,
+            optimizers={
+                "encode": Adam(rate=3e-4, betas=(0.5, 0.999)),
+                "decode": Adam(rate=3e-4, betas=(0.5, 0.999)),
+                "discriminate": Adam(rate=1e-4, betas=(0.5, 0.999)),
+            },
+        ),
+    )
+
+
+RECIPES = (vae_mnist, vae_gan_mnist)

@@ -1,0 +1,206 @@
+"""A run: one experiment in one folder that explains itself."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from aegean.data import Splits
+from aegean.environment import Environment, describe_environment
+from aegean.errors import CheckpointError, ConfigError, OutputError
+from aegean.evaluate.protocols import evaluate_model
+from aegean.experiment import Experiment
+from aegean.files import atomic_write, atomic_write_json, check_writable
+from aegean.models import Model, create
+from aegean.train import Outcome, Progress, Trainer
+from aegean.train.checkpoint import list_checkpoints
+from aegean.train.log import read_metrics
+from aegean.train.precision import choose_device, choose_precision
+
+EXPLANATION = """\
+{title}
+
+experiment.yaml   every setting; `aegean train experiment.yaml` trains the same again
+command.txt       the command that started this run
+environment.json  versions and hardware
+metrics.jsonl     one line an epoch: losses, and what the phases report
+checkpoints/      the newest two; each holds a model that `aegean.Model.from_pretrained` reads
+evaluation.json   results on the test images, once training has ended
+report.html       the report, once written
+
+Go on after an interruption, or train longer:   aegean resume {folder} [--epochs N]
+Use the model:                                  aegean sample|predict|encode|reconstruct {folder}
+Write the report:                               aegean report {folder}
+"""
+
+
+class Run:
+    """An experiment and the folder where it leaves what it makes. See `create` and `open`."""
+
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
+        self.folder = folder
+        self.experiment = experiment
+
+    @classmethod
+    def create(cls, folder: str | Path, experiment: Experiment, command: str = "") -> Self:
+        """Start a run in a new folder.
+
+        Args:
+            folder: must not hold a run yet.
+            experiment: what to do.
+            command: what the user typed, kept for the record.
+
+        Raises:
+            OutputError: the folder holds a run already, or cannot be written.
+        """
+        folder = Path(folder)
+        if (folder / "experiment.yaml").exists():
+            raise OutputError(
+                f"{folder}: holds a run already; choose another folder with --out, or go on with: aegean resume {folder}"
+            )
+        check_writable(folder / "experiment.yaml")
+        run = cls(folder, experiment)
+        atomic_write(folder / "README.txt", EXPLANATION.format(title=experiment.title, folder=folder))
+        atomic_write(folder / "command.txt", command + "\n")
+        atomic_write_json(folder / "environment.json", run.environment().to_dict())
+        atomic_write(folder / "experiment.yaml", experiment.to_yaml())
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open the run in a folder.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        folder = Path(folder)
+        if not (folder / "experiment.yaml").is_file():
+            raise CheckpointError(f"{folder}: no run here (experiment.yaml is missing); aegean train makes one.")
+        return cls(folder, Experiment.from_file(folder / "experiment.yaml"))
+
+    # ---- its parts ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The images, loaded once."""
+        return self.experiment.data.load()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the experiment computes."""
+        return choose_device(self.experiment.train.device)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Number format of network passes."""
+        return choose_precision(self.experiment.train.precision, self.device)
+
+    @property
+    def command(self) -> str:
+        """The command that started the run."""
+        path = self.folder / "command.txt"
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+    def environment(self) -> Environment:
+        """Versions and hardware of this process."""
+        return describe_environment(self.device, self.precision)
+
+    def checkpoint(self) -> Path:
+        """Return the newest checkpoint.
+
+        Raises:
+            CheckpointError: none was saved yet.
+        """
+        found = list_checkpoints(self.folder / "checkpoints")
+        if not found:
+            raise CheckpointError(f"{self.folder}: no checkpoint yet; train it with: aegean resume {self.folder}")
+        return found[-1]
+
+    def model(self) -> Model:
+        """Load the newest model, in evaluation mode.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        model = Model.from_pretrained(self.checkpoint())
+        return model.to(self.device, memory_format=torch.channels_last).eval()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of `metrics.jsonl`."""
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    def evaluation(self) -> dict[str, float]:
+        """Return what `evaluate` last wrote, or nothing."""
+        path = self.folder / "evaluation.json"
+        values: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return values
+
+    # ---- what it does ---------------------------------------------------------------------------------------------
+
+    def train(self, progress: Callable[[Progress], None] | None = None) -> Outcome:
+        """Train from the newest checkpoint, or from the start, until the epochs are done or Ctrl-C.
+
+        Raises:
+            AegeanError: anything that a `Trainer` raises.
+        """
+        trainer = build_trainer(self.experiment, self.splits, self.folder)
+        if list_checkpoints(self.folder / "checkpoints"):
+            trainer.load(self.checkpoint())
+
+        def validate() -> Mapping[str, float]:
+            return {
+                f"validation/{name}": value
+                for name, value in evaluate_model(trainer.model, self.splits, "validation", trainer.precision).items()
+            }
+
+        return trainer.fit(progress, validate if len(self.splits.validation) else None)
+
+    def extend(self, epochs: int) -> None:
+        """Ask for more (or fewer) epochs in all; `train` then goes on to that number.
+
+        Raises:
+            ConfigError: more epochs than that are done already.
+        """
+        done = self.metrics()[-1]["epoch"] if self.metrics() else 0
+        if epochs < done:
+            raise ConfigError(f"{self.folder}: {done} epochs are done already; --epochs counts all of them.")
+        self.experiment = self.experiment.override({"train.epochs": epochs})
+        atomic_write(self.folder / "experiment.yaml", self.experiment.to_yaml())
+
+    def evaluate(self, progress: Callable[[int], None] | None = None) -> dict[str, float]:
+        """Judge the newest model on the test images and write `evaluation.json`.
+
+        Args:
+            progress: called with the number of images done.
+        """
+        results = evaluate_model(self.model(), self.splits, "test", self.precision, progress)
+        atomic_write_json(self.folder / "evaluation.json", results)
+        return results
+
+
+def build_trainer(experiment: Experiment, splits: Splits, folder: Path | None = None) -> Trainer:
+    """Put an experiment's parts together.
+
+    Args:
+        experiment: all settings.
+        splits: the images of `experiment.data`, or others of the same shape.
+        folder: for checkpoints and logs; None writes nothing.
+
+    Raises:
+        ConfigError: model, data and training do not fit each other.
+    """
+    settings = experiment.train
+    model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
+    streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed)
+    return Trainer(model, settings, streams, folder)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """Return `parent/name`, or the first of `parent/name-2`, `-3`, ... that does not exist yet."""
+    number = 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder

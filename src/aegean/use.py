@@ -1,0 +1,231 @@
+"""What a trained run is good for: draw, reconstruct, encode, predict, and write the results to files."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aegean.config import Config
+from aegean.data import DataReport, Folder, ImageData, as_float, describe
+from aegean.data.benchmarks import MNIST, Digits
+from aegean.errors import ConfigError, DataError, UnsupportedError
+from aegean.evaluate.apply import apply, evaluation
+from aegean.files import atomic_write
+from aegean.models import Model
+from aegean.plots import image_grid, png_bytes
+from aegean.run import Run
+from aegean.train.precision import autocast
+
+Advance = Callable[[int], None]
+
+#: Images that are drawn at a time.
+DRAWN_AT_ONCE = 100
+
+
+def images_for(run: Run, path: Path | None) -> ImageData:
+    """Return the images of a folder in the form the run's model takes, or the run's own test images.
+
+    Args:
+        run: the run.
+        path: a folder of images, scaled and cropped to the model's size; None for the test images.
+
+    Raises:
+        DataError: no such folder, no images in it, or a damaged one.
+    """
+    if path is None:
+        return run.splits.test
+    channels, height, width = run.model().shape
+    if channels not in (1, 3):
+        raise DataError(f"The model takes images of {channels} channels; a folder holds grey or colour ones.")
+    return Folder(path=str(path), size=(height, width), channels=1 if channels == 1 else 3).read()[0]
+
+
+def draw_samples(
+    model: Model,
+    n: int,
+    label: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    advance: Advance | None = None,
+) -> Tensor:
+    """Draw new images, float32 in [0, 1], (n, c, h, w), on the CPU.
+
+    Args:
+        model: a trained model.
+        n: how many.
+        label: the class or cluster to draw from; None for the whole prior.
+        seed: same seed, same images.
+        dtype: number format of network passes.
+        advance: called with the number of images done.
+
+    Raises:
+        ConfigError: the model has no such class.
+        UnsupportedError: the model has no classes.
+    """
+    if label is not None:
+        components = getattr(getattr(model, "prior", None), "components", None)
+        if components is None:
+            raise UnsupportedError(f"The model {model.kind!r} has no classes to draw from; leave --class out.")
+        if label >= components:
+            raise ConfigError(f"--class {label}: the model has the classes 0 to {components - 1}.")
+    generator = torch.Generator().manual_seed(seed)
+    parts: list[Tensor] = []
+    for start in range(0, n, DRAWN_AT_ONCE):
+        count = min(DRAWN_AT_ONCE, n - start)
+        y = None if label is None else torch.full((count,), label)
+        with evaluation(model), autocast(model.device, dtype):
+            parts.append(model.sample(count, y, generator).float().cpu())
+        if advance:
+            advance(start + count)
+    return torch.cat(parts)
+
+
+def reconstructions(
+    run: Run, data: ImageData, n: int, seed: int = 0, advance: Advance | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the first n images as the model sees them, and their reconstructions, each (n, c, h, w) in [0, 1]."""
+    model = run.model()
+    generator = torch.Generator().manual_seed(seed)
+    binarize = run.splits.binarize
+    originals = as_float(data.images[:n], binarize, torch.Generator().manual_seed(0))
+    rebuilt = apply(
+        model,
+        lambda x: model.reconstruct(x, generator),
+        originals,
+        run.precision,
+        batch_size=DRAWN_AT_ONCE,
+        progress=advance,
+    )
+    return originals, rebuilt
+
+
+def codes(run: Run, data: ImageData, advance: Advance | None = None) -> Tensor:
+    """Return the codes of images, (n, d)."""
+    model = run.model()
+    return apply(model, model.encode, data.images, run.precision, run.splits.binarize, progress=advance)
+
+
+def predictions(run: Run, data: ImageData, advance: Advance | None = None) -> Tensor:
+    """Return the probability of each class or cluster, (n, k).
+
+    Raises:
+        UnsupportedError: the model's code is continuous.
+    """
+    model = run.model()
+    return apply(model, model.predict, data.images, run.precision, run.splits.binarize, progress=advance)
+
+
+def data_source(source: str, size: str | None = None, labels: Path | None = None) -> Config:
+    """Return the data configuration that a person means: the name of a data set, or a folder.
+
+    Raises:
+        ConfigError: the size is not of the form 32x32.
+        DataError: there is neither such a data set nor such a folder.
+    """
+    if source == "digits":
+        return Digits()
+    if source == "mnist":
+        return MNIST()
+    if not Path(source).exists():
+        describe(source)  # names the nearest data set
+    pair = None
+    if size is not None:
+        height, _, width = size.partition("x")
+        if not (height.isdigit() and width.isdigit()):
+            raise ConfigError(f"--size {size}: write height x width, as 32x32.")
+        pair = (int(height), int(width))
+    return Folder(path=source, size=pair, labels_file=str(labels) if labels else None)
+
+
+def check_source(source: Config) -> DataReport:
+    """Read everything a source holds and report on it."""
+    if isinstance(source, Folder):
+        return source.check()
+    splits = source.load()  # type: ignore[attr-defined]
+    parts = (splits.train, splits.validation, splits.test)
+    _, height, width = splits.shape
+    counts = torch.cat([splits.train_truth, splits.validation.labels, splits.test.labels]).bincount(minlength=splits.classes)
+    images = sum(len(part) for part in parts)
+    return DataReport(
+        images=images,
+        classes=dict(zip(splits.train.class_names, counts.tolist(), strict=True)),
+        sizes={f"{height}x{width}": images},
+        channels=splits.shape[0],
+    )
+
+
+# ---- files ------------------------------------------------------------------------------------------------------------
+
+
+def write_images(path: Path, images: Tensor) -> None:
+    """Write images as a PNG grid, or as the array `images` of an .npz file (uint8, (n, h, w, c)).
+
+    Raises:
+        ConfigError: another ending.
+        OutputError: it cannot be written.
+    """
+    match path.suffix.lower():
+        case ".png":
+            atomic_write(path, png_bytes(image_grid(images)))
+        case ".npz":
+            pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+            _write_npz(path, images=pixels)
+        case other:
+            raise ConfigError(f"{path}: images are written as .png or .npz, not {other or 'without ending'!r}.")
+
+
+def write_pairs(path: Path, originals: Tensor, rebuilt: Tensor, columns: int = 16) -> None:
+    """Write a PNG with rows of originals above rows of their reconstructions."""
+    rows = [
+        part
+        for start in range(0, len(originals), columns)
+        for part in (_filled(originals[start : start + columns], columns), _filled(rebuilt[start : start + columns], columns))
+    ]
+    atomic_write(path, png_bytes(image_grid(torch.cat(rows), columns=columns)))
+
+
+def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
+    """Write codes as CSV (file, z0, z1, ...) or .npz (codes, labels)."""
+    if path.suffix.lower() == ".npz":
+        _write_npz(path, codes=z.numpy(), labels=data.labels.numpy())
+        return
+    header = ["file", *(f"z{k}" for k in range(z.shape[1]))]
+    _write_csv(path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in zip(_names(data), z.tolist(), strict=True)))
+
+
+def write_predictions(path: Path, run: Run, data: ImageData, probabilities: Tensor) -> None:
+    """Write predictions as CSV: file, label (a class name, or a cluster's number), confidence."""
+    confidence, best = probabilities.max(dim=1)
+    classes = run.splits.train.class_names if run.model().supervised else ()
+    rows = (
+        [name, classes[k] if classes else str(k), f"{p:.4f}"]
+        for name, k, p in zip(_names(data), best.tolist(), confidence.tolist(), strict=True)
+    )
+    _write_csv(path, ["file", "label", "confidence"], rows)
+
+
+def _names(data: ImageData) -> tuple[str, ...]:
+    return data.names or tuple(str(index) for index in range(len(data)))
+
+
+def _write_csv(path: Path, header: list[str], rows: object) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)  # type: ignore[arg-type]
+    atomic_write(path, text.getvalue())
+
+
+def _write_npz(path: Path, **arrays: np.ndarray) -> None:  # type: ignore[type-arg]
+    raw = io.BytesIO()
+    np.savez_compressed(raw, **arrays)  # type: ignore[arg-type]
+    atomic_write(path, raw.getvalue())
+
+
+def _filled(images: Tensor, columns: int) -> Tensor:
+    missing = columns - len(images)
+    return torch.cat((images, torch.ones(missing, *images.shape[1:]))) if missing else images

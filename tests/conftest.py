@@ -1,0 +1,76 @@
+"""Small models and made data that several test files share."""
+
+import numpy as np
+import pytest
+import torch
+
+from aegean.data import Splits, SplitSettings, from_arrays
+from aegean.models import AAEConfig, PixelGANConfig, VAEConfig, VAEGANConfig
+from aegean.nn import (
+    ConvEncoderConfig,
+    ImageDiscriminatorConfig,
+    MLPConfig,
+    PixelCNNConfig,
+    StridedDecoderConfig,
+    StridedEncoderConfig,
+)
+from aegean.priors import Categorical, Gaussian
+
+SMALL = MLPConfig(widths=(16,))
+_ENCODER = ConvEncoderConfig(stages=((2, 3, 4),), batch_norm="hidden")
+_PIXELCNN = PixelCNNConfig(blocks=1, filter=(2, 3), first_filter=(2, 3), channels=4)
+
+#: One small configuration for each model and variant.
+SMALL_MODELS = {
+    "vae": VAEConfig(code=3, encoder=SMALL, decoder=SMALL),
+    "aae": AAEConfig(prior=Gaussian(dim=3), encoder=SMALL, decoder=SMALL, discriminator=SMALL, input_noise=0.1),
+    "aae-gaussian": AAEConfig(
+        prior=Gaussian(dim=3), posterior="gaussian", encoder=SMALL, decoder=SMALL, discriminator=SMALL
+    ),
+    "aae-universal": AAEConfig(
+        prior=Gaussian(dim=3), posterior="universal", noise=5, encoder=SMALL, decoder=SMALL, discriminator=SMALL
+    ),
+    "vae-gan": VAEGANConfig(
+        code=3,
+        encoder=StridedEncoderConfig(widths=(4, 6)),
+        decoder=StridedDecoderConfig(widths=(6, 4)),
+        discriminator=ImageDiscriminatorConfig(widths=(4, 6), batch_norm="none"),
+    ),
+    "pixelgan-gaussian": PixelGANConfig(prior=Gaussian(dim=2), encoder=SMALL, decoder=_PIXELCNN, discriminator=SMALL),
+    "pixelgan-categorical": PixelGANConfig(
+        prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, input_dropout=0.2
+    ),
+    "pixelgan-supervised": PixelGANConfig(
+        prior=Categorical(categories=3),
+        encoder=_ENCODER,
+        decoder=_PIXELCNN,
+        discriminator=SMALL,
+        input_noise=0.3,
+        supervised=True,
+    ),
+}
+
+
+def make_splits(shape: tuple[int, int, int] = (1, 8, 8), classes: int = 3, n: int = 60, **settings: object) -> Splits:
+    """Noisy images whose brightest corner is their class."""
+    rng = np.random.default_rng(0)
+    channels, height, width = shape
+    labels = np.arange(n) % classes
+    images = rng.integers(0, 100, (n, height, width, channels), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[label % height, : width // 2] = 255
+    data = from_arrays(images, labels, class_names=[f"class {k}" for k in range(classes)])
+    defaults: dict[str, object] = {"labels_per_class": 4, "test": 12, "validation": 6}
+    return SplitSettings(**(defaults | settings)).split(data)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def splits() -> Splits:
+    """Sixty images of 8x8 in three classes, four labels a class."""
+    return make_splits()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests run side by side; and bits depend on the number of threads."""
+    torch.set_num_threads(1)

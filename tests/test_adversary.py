@@ -1,0 +1,223 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from aegean.adversary import Adversary, is_stuck
+from aegean.errors import ConfigError
+from aegean.schedules import Anneal
+
+KINDS = ("non-saturating", "minimax", "least-squares", "wasserstein")
+LN2 = math.log(2.0)
+
+
+def textbook(kind, real, fake):
+    """The losses as the papers print them, in float64."""
+    if kind == "wasserstein":
+        return fake - real, -fake
+    if kind == "least-squares":
+        return 0.5 * (real - 1) ** 2 + 0.5 * (fake - 0) ** 2, 0.5 * (fake - 1) ** 2
+    d_real, d_fake = 1 / (1 + torch.exp(-real)), 1 / (1 + torch.exp(-fake))
+    generator = torch.log(1 - d_fake) if kind == "minimax" else -torch.log(d_fake)
+    return -torch.log(d_real) - torch.log(1 - d_fake), generator
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_and_gradients_are_the_textbook_ones(kind):
+    adversary = Adversary(loss=kind)
+    real, fake = torch.cartesian_prod(*[torch.linspace(-8, 8, 33)] * 2).T.requires_grad_()
+    exact_real, exact_fake = (logits.detach().double().requires_grad_() for logits in (real, fake))
+    ours = (adversary.discriminator_loss(real, fake), adversary.generator_loss(fake))
+    exact = textbook(kind, exact_real, exact_fake)
+    for loss, exact_loss in zip(ours, exact, strict=True):
+        torch.testing.assert_close(loss.double(), exact_loss, atol=1e-5, rtol=1e-5)
+        gradients = torch.autograd.grad(loss.sum(), (real, fake), retain_graph=True, materialize_grads=True)
+        exact_gradients = torch.autograd.grad(
+            exact_loss.sum(), (exact_real, exact_fake), retain_graph=True, materialize_grads=True
+        )
+        for gradient, exact_gradient in zip(gradients, exact_gradients, strict=True):
+            torch.testing.assert_close(gradient.double(), exact_gradient, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [100.0, 1e4])
+def test_extreme_logits_give_finite_losses_and_gradients(kind, size):
+    adversary = Adversary(loss=kind)
+    real = torch.tensor([-size, -size, size, size], requires_grad=True)
+    fake = torch.tensor([-size, size, -size, size], requires_grad=True)
+    loss = adversary.discriminator_loss(real, fake) + adversary.generator_loss(fake)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert real.grad.isfinite().all()
+    assert fake.grad.isfinite().all()
+
+
+def test_a_sure_discriminator_stops_the_minimax_generator_only():
+    fake = torch.tensor([-30.0], requires_grad=True)
+    (minimax,) = torch.autograd.grad(Adversary(loss="minimax").generator_loss(fake), fake)
+    (non_saturating,) = torch.autograd.grad(Adversary().generator_loss(fake), fake)
+    assert minimax.abs() < 1e-10
+    assert float(non_saturating) == pytest.approx(-1.0)
+
+
+def test_minimax_and_non_saturating_generators_go_the_same_way():
+    fake = torch.linspace(-10, 10, 41, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(Adversary(loss=kind).generator_loss(fake).sum(), fake)[0]
+        for kind in ("minimax", "non-saturating")
+    ]
+    assert (gradients[0] < 0).all()
+    assert (gradients[1] < 0).all()
+    # They agree where the discriminator is at chance: both slopes are then -1/2.
+    assert gradients[0][20] == gradients[1][20] == -0.5
+
+
+@pytest.mark.parametrize("kind", ["non-saturating", "minimax", "least-squares"])
+def test_where_real_and_fake_are_alike_the_game_rests_at_the_chance_level(kind):
+    adversary = Adversary(loss=kind)
+    logit = torch.tensor([2.0], requires_grad=True)
+    optimizer = SGD([logit], lr=0.5)
+    for _ in range(200):
+        loss = adversary.discriminator_loss(logit, logit)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    discriminator, generator = adversary.chance_level
+    assert adversary.discriminator_loss(logit, logit).item() == pytest.approx(discriminator)
+    assert adversary.generator_loss(logit).item() == pytest.approx(generator)
+
+
+def test_an_untrained_critic_is_at_its_chance_level():
+    adversary, zero = Adversary(loss="wasserstein"), torch.zeros(1)
+    losses = (float(adversary.discriminator_loss(zero, zero)), float(adversary.generator_loss(zero)))
+    assert losses == adversary.chance_level
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_may_have_a_second_dimension_of_one(kind):
+    adversary, generator = Adversary(loss=kind), torch.Generator().manual_seed(0)
+    real, fake = torch.randn(2, 5, generator=generator)
+    expected = adversary.discriminator_loss(real, fake)
+    assert expected.shape == (5,)
+    assert torch.equal(adversary.discriminator_loss(real[:, None], fake), expected)
+    assert torch.equal(adversary.generator_loss(fake[:, None]), adversary.generator_loss(fake))
+    assert adversary.discriminator_loss(real.bfloat16(), fake.bfloat16()).dtype == torch.float32
+
+
+def test_logits_of_other_shapes_are_refused():
+    with pytest.raises(ConfigError, match="one logit a sample"):
+        Adversary().generator_loss(torch.zeros(5, 2))
+    with pytest.raises(ConfigError, match="one logit a sample"):
+        Adversary().generator_loss(torch.zeros(()))
+    with pytest.raises(ConfigError, match="found 5 and 1"):
+        Adversary().discriminator_loss(torch.zeros(5), torch.zeros(1))
+
+
+# R1
+
+
+def test_r1_of_a_linear_discriminator_is_the_norm_of_its_weights():
+    weights = torch.tensor([3.0, -4.0], requires_grad=True)
+    real = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    penalty = Adversary(r1=10.0).r1_penalty(lambda z: z @ weights, real, epoch=0.0)
+    torch.testing.assert_close(penalty, torch.full((6,), 5.0 * 25.0))
+    penalty.mean().backward()
+    torch.testing.assert_close(weights.grad, 10.0 * weights.detach())
+    assert not real.requires_grad
+
+
+def test_r1_of_a_quadratic_discriminator_on_images_is_four_times_the_squared_norm():
+    real = torch.randn(6, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    penalty = Adversary(r1=0.5).r1_penalty(lambda x: x.square().flatten(1).sum(1, keepdim=True), real, 0.0)
+    torch.testing.assert_close(penalty, 0.25 * 4.0 * real.square().flatten(1).sum(1))
+
+
+def test_r1_sends_no_gradient_to_where_the_real_samples_come_from():
+    network = nn.Linear(2, 2)
+    real = network(torch.ones(3, 2))
+    Adversary(r1=1.0).r1_penalty(lambda z: z.square().sum(1), real, epoch=0.0).sum().backward()
+    assert network.weight.grad is None
+
+
+def test_without_r1_the_discriminator_is_not_called():
+    def discriminator(z):
+        raise AssertionError("called")
+
+    penalty = Adversary().r1_penalty(discriminator, torch.ones(4, 2), epoch=0.0)
+    assert torch.equal(penalty, torch.zeros(4))
+    assert not penalty.requires_grad
+
+
+def test_r1_anneals():
+    adversary = Adversary(r1=Anneal(start=2.0, end=0.0, epochs=10.0))
+    weights, real = torch.ones(2), torch.ones(1, 2)
+    penalties = [
+        float(adversary.r1_penalty(lambda z: z @ weights, real, epoch)) for epoch in (0.0, 5.0, 10.0)
+    ]
+    assert penalties == pytest.approx([2.0, 1.0, 0.0])
+
+
+# Instance noise
+
+
+def test_instance_noise_has_its_standard_deviation_and_anneals():
+    adversary = Adversary(instance_noise=Anneal(start=0.4, end=0.0, epochs=10.0))
+    z = torch.full((300, 300), 2.0)
+    for epoch, std in ((0.0, 0.4), (5.0, 0.2), (7.5, 0.1)):
+        noise = adversary.add_noise(z, epoch, torch.Generator().manual_seed(0)) - z
+        assert noise.std() == pytest.approx(std, rel=0.02)
+        assert noise.mean().abs() < 0.005
+    assert adversary.add_noise(z, 10.0) is z
+
+
+def test_without_instance_noise_nothing_is_drawn():
+    generator = torch.Generator().manual_seed(0)
+    before, z = generator.get_state(), torch.ones(3, 2)
+    assert Adversary().add_noise(z, 0.0, generator) is z
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_instance_noise_passes_the_generators_gradient():
+    z = torch.ones(3, 2, requires_grad=True)
+    Adversary(instance_noise=0.3).add_noise(z, 0.0, torch.Generator().manual_seed(0)).sum().backward()
+    assert torch.equal(z.grad, torch.ones(3, 2))
+
+
+# The adversary that never starts
+
+
+@pytest.mark.parametrize("kind", ["non-saturating", "minimax"])
+def test_an_adversary_at_chance_is_stuck(kind):
+    discriminator, generator = Adversary(loss=kind).chance_level
+    assert is_stuck(discriminator, generator)
+    assert is_stuck(discriminator + 0.009, generator - 0.009)
+    assert not is_stuck(discriminator + 0.011, generator)
+    assert not is_stuck(discriminator, generator - 0.011)
+    assert is_stuck(discriminator + 0.011, generator, tolerance=0.02)
+
+
+def test_half_the_sum_is_not_our_convention():
+    assert not is_stuck(LN2, LN2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "hinge"},
+        {"r1": -1.0},
+        {"r1": Anneal(start=1.0, end=-1.0, epochs=1.0)},
+        {"instance_noise": -0.1},
+        {"instance_noise": math.nan},
+        {"noise": 0.1},
+    ],
+)
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(ConfigError):
+        Adversary(**settings)
+
+
+def test_an_adversary_survives_a_file():
+    adversary = Adversary(loss="minimax", r1=Anneal(start=1.0, end=0.0, epochs=5.0), instance_noise=0.1)
+    assert Adversary.from_dict(adversary.to_dict()) == adversary
