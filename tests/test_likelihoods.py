@@ -354,12 +354,17 @@ def test_mean_is_the_mean_of_the_samples_of_narrow_components(channels):
     torch.testing.assert_close(MIXTURE.mean(params)[0], samples.mean(0), atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("edge", [2.0**-25, 1 - 2.0**-24])
-def test_the_most_extreme_noise_gives_images(edge):
-    for likelihood in LIKELIHOODS:
-        params, _ = made(likelihood, channels=3)
-        uniforms = torch.full((2, *likelihood.noise_shape(3, 3, 5)), edge)
-        assert likelihood.sample_from(params, uniforms).isfinite().all()
+@pytest.mark.parametrize("uniform", [2.0**-25, 0.5, 1 - 2.0**-24])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
+def test_special_noise_and_huge_params_give_images(likelihood, uniform):
+    params, _ = made(likelihood, channels=3, scale=1e3)
+    samples = likelihood.sample_from(params, torch.full((2, *likelihood.noise_shape(3, 3, 5)), uniform))
+    likelihood.check(samples)
+
+
+def test_a_zero_from_the_generator_does_not_light_an_impossible_pixel(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
+    assert Bernoulli().sample(torch.full((1, 1, 1, 1), -20.0)) == 0
 
 
 def test_mixtures_need_one_or_three_channels():

@@ -135,6 +135,11 @@ class Adversary(Config):
         return inputs + std * noise
 
     @property
+    def boundary(self) -> float:
+        """The discriminator's output above which a sample is taken for a real one."""
+        return 0.5 if self.loss == "least-squares" else 0.0
+
+    @property
     def chance_level(self) -> tuple[float, float]:
         """The two losses where the discriminator cannot tell real from fake, as (discriminator, generator).
 
@@ -150,24 +155,6 @@ class Adversary(Config):
                 return 0.25, 0.125
             case "wasserstein":
                 return 0.0, 0.0
-
-
-def is_stuck(discriminator_loss_mean: float, generator_loss_mean: float, tolerance: float = 0.01) -> bool:
-    """Return whether a game with a log loss is where an adversary that never starts stays.
-
-    The discriminator's loss, the *sum* of its real and its fake term, is then 2 ln 2 and the generator's ln 2
-    (-ln 2 for minimax). A game that has been won is at the same place, so this is a warning sign in
-    the first epochs only, and if the losses have never been anywhere else.
-
-    Args:
-        discriminator_loss_mean: the mean of `discriminator_loss` over an epoch, in nats.
-        generator_loss_mean: the mean of `generator_loss` over the epoch, in nats.
-        tolerance: how far from chance either may be, in nats.
-    """
-    return (
-        abs(discriminator_loss_mean - 2.0 * math.log(2.0)) <= tolerance
-        and abs(abs(generator_loss_mean) - math.log(2.0)) <= tolerance
-    )
 
 
 def _flat(logits: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-# ---- train ------------------------------------------------------------------------------------------------------------
+# ---- train ---------------------------------------------------------------------------------------------------------
 
 
 @app.command(epilog="Example: aegean demo --out runs/demo")
@@ -97,7 +97,7 @@ def demo(
         results = run.evaluate()
         compared = baselines(run.splits)
         _print_comparison(run, results, compared)
-        _write_report(run)
+        _write_report(run, baselines=compared)
 
 
 @app.command(
@@ -172,7 +172,7 @@ def reproduce(
         print(f"{name}: {value}")
 
 
-# ---- use --------------------------------------------------------------------------------------------------------------
+# ---- use -----------------------------------------------------------------------------------------------------------
 
 
 @app.command(epilog="Example: aegean evaluate runs/pixelgan-mnist-100")
@@ -276,7 +276,7 @@ def report(
     _write_report(_open(run), out)
 
 
-# ---- look -------------------------------------------------------------------------------------------------------------
+# ---- look ----------------------------------------------------------------------------------------------------------
 
 
 @recipes_app.command("list", epilog="Example: aegean recipes list")
@@ -308,7 +308,7 @@ def list_data() -> None:
 
     table = Table("data set", "here", "what", box=None, header_style="bold")
     for entry in available():
-        table.add_row(entry.name, "yes" if entry.here else "no", entry.title)
+        table.add_row(entry.name, "yes" if entry.present else "no", entry.description)
     _console().print(table)
 
 
@@ -353,7 +353,7 @@ def doctor() -> None:
         print(f"{name:10} {value or '-'}")
 
 
-# ---- shared -----------------------------------------------------------------------------------------------------------
+# ---- shared --------------------------------------------------------------------------------------------------------
 
 
 def _experiment(name: str) -> "Experiment":
@@ -474,8 +474,8 @@ def _print_comparison(run: "Run", results: dict[str, float], compared: dict[str,
     print("One split says little; the README has the mean of five: aegean reproduce digits-pixelgan-100 --seeds 5")
 
 
-def _write_report(run: "Run", out: Path | None = None) -> None:
-    from aegean.report import write_report
+def _write_report(run: "Run", out: Path | None = None, baselines: dict[str, float] | None = None) -> None:
+    from aegean.report.build import write_report
 
-    path = write_report(run, out)
+    path = write_report(run, out, baselines)
     print(f"report: {path.resolve()}")

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass  # type(BaseModel), for the type checker
 from pydantic_core import ErrorDetails
 
 from aegean.errors import ConfigError, did_you_mean
@@ -25,14 +26,14 @@ MAX_CONFIG_BYTES = 1_000_000
 C = TypeVar("C", bound="Config")
 
 
-class _ExplainErrors(type(BaseModel)):  # type: ignore[misc]
+class _ExplainErrors(ModelMetaclass):
     """Let `Gaussian(dims=2)` in Python raise the same clear `ConfigError` as the same mistake in a file."""
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise ConfigError(_explain(cls, error, cls.__name__)) from None
+            raise ConfigError(_explain(cls, error, cls.__name__)) from None  # type: ignore[arg-type]
 
 
 class Config(BaseModel, metaclass=_ExplainErrors):

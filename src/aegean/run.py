@@ -16,7 +16,7 @@ from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable
 from aegean.models import Model, create
 from aegean.train import Outcome, Progress, Trainer
-from aegean.train.checkpoint import list_checkpoints
+from aegean.train.checkpoint import list_checkpoints, load_trainer_state
 from aegean.train.log import read_metrics
 from aegean.train.precision import choose_device, choose_precision
 
@@ -125,8 +125,7 @@ class Run:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        model = Model.from_pretrained(self.checkpoint())
-        return model.to(self.device, memory_format=torch.channels_last).eval()
+        return Model.from_pretrained(self.checkpoint()).to(self.device).eval()
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of `metrics.jsonl`."""
@@ -137,6 +136,11 @@ class Run:
         path = self.folder / "evaluation.json"
         values: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return values
+
+    def warnings(self) -> list[str]:
+        """Return what the training warned of, up to the newest checkpoint."""
+        warnings: list[str] = load_trainer_state(self.checkpoint())[1]["warnings"]
+        return warnings
 
     # ---- what it does ---------------------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aegean.config import Config
@@ -148,7 +150,9 @@ def check_source(source: Config) -> DataReport:
     splits = source.load()  # type: ignore[attr-defined]
     parts = (splits.train, splits.validation, splits.test)
     _, height, width = splits.shape
-    counts = torch.cat([splits.train_truth, splits.validation.labels, splits.test.labels]).bincount(minlength=splits.classes)
+    counts = torch.cat([splits.train_truth, splits.validation.labels, splits.test.labels]).bincount(
+        minlength=splits.classes
+    )
     images = sum(len(part) for part in parts)
     return DataReport(
         images=images,
@@ -158,7 +162,7 @@ def check_source(source: Config) -> DataReport:
     )
 
 
-# ---- files ------------------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------------------------
 
 
 def write_images(path: Path, images: Tensor) -> None:
@@ -183,7 +187,10 @@ def write_pairs(path: Path, originals: Tensor, rebuilt: Tensor, columns: int = 1
     rows = [
         part
         for start in range(0, len(originals), columns)
-        for part in (_filled(originals[start : start + columns], columns), _filled(rebuilt[start : start + columns], columns))
+        for part in (
+            _filled(originals[start : start + columns], columns),
+            _filled(rebuilt[start : start + columns], columns),
+        )
     ]
     atomic_write(path, png_bytes(image_grid(torch.cat(rows), columns=columns)))
 
@@ -194,7 +201,9 @@ def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
         _write_npz(path, codes=z.numpy(), labels=data.labels.numpy())
         return
     header = ["file", *(f"z{k}" for k in range(z.shape[1]))]
-    _write_csv(path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in zip(_names(data), z.tolist(), strict=True)))
+    _write_csv(
+        path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in zip(_names(data), z.tolist(), strict=True))
+    )
 
 
 def write_predictions(path: Path, run: Run, data: ImageData, probabilities: Tensor) -> None:
@@ -212,17 +221,17 @@ def _names(data: ImageData) -> tuple[str, ...]:
     return data.names or tuple(str(index) for index in range(len(data)))
 
 
-def _write_csv(path: Path, header: list[str], rows: object) -> None:
+def _write_csv(path: Path, header: list[str], rows: Iterable[list[str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)  # type: ignore[arg-type]
+    writer.writerows(rows)
     atomic_write(path, text.getvalue())
 
 
-def _write_npz(path: Path, **arrays: np.ndarray) -> None:  # type: ignore[type-arg]
+def _write_npz(path: Path, **arrays: NDArray[Any]) -> None:
     raw = io.BytesIO()
-    np.savez_compressed(raw, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(raw, allow_pickle=False, **arrays)
     atomic_write(path, raw.getvalue())
 
 

@@ -1,6 +1,7 @@
 import os
 import random
 import struct
+import warnings
 import zlib
 from contextlib import suppress
 
@@ -306,6 +307,26 @@ def test_truncated_files_stop_or_are_skipped(tmp_path, noisy, suffix):
     assert len(skipped) == 1
     assert str(broken) in skipped[0]
     assert Folder(path=tmp_path, skip_damaged=True, test=0).load().skipped == skipped
+
+
+def test_labels_and_names_stay_with_their_images_where_others_are_skipped(tmp_path):
+    for i in range(6):
+        save(tmp_path / "ab"[i // 3] / f"{i}.png", i)
+    for name in ("a/0.png", "b/4.png"):
+        (tmp_path / name).write_bytes(b"")
+    data, skipped = Folder(path=tmp_path, skip_damaged=True).read()
+    assert data.names == ("a/1.png", "a/2.png", "b/3.png", "b/5.png")
+    assert data.images[:, 0, 0, 0].tolist() == [1, 2, 3, 5]
+    assert data.labels.tolist() == [0, 0, 1, 1]
+    assert len(skipped) == 2
+
+
+def test_warnings_of_others_are_left_alone(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    before = list(warnings.filters)
+    with pytest.raises(DataError):
+        Folder(path=tmp_path).read()
+    assert warnings.filters == before
 
 
 def test_files_that_are_no_images(tmp_path):

@@ -154,6 +154,8 @@ def test_sets_that_do_not_fit():
         Splits(data, replace(data, class_names=("a", "b", "c")), data, data.labels, pool)
     with pytest.raises(DataError, match="differs from the true one"):
         Splits(data, data, data, (data.labels + 1) % 3, pool)
+    with pytest.raises(DataError, match="train_truth"):
+        Splits(data, data, data, data.labels[:-1], pool)
 
 
 def test_the_base_has_no_images():

@@ -56,6 +56,11 @@ def test_calibration_error_by_hand():
     )
 
 
+def test_a_bin_includes_its_upper_edge():
+    # 0.5 wrong and 0.4 right share a bin, so their distances 0.5 and -0.6 are summed before the absolute value.
+    assert expected_calibration_error(np.array([0, 1]), np.array([0.5, 0.4]), bins=2) == pytest.approx(0.05)
+
+
 def test_calibration_error_equals_the_definition_bin_by_bin():
     rng = np.random.default_rng(0)
     confidence, correct = rng.random(500), rng.random(500) < 0.7

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMALL_MODELS, make_splits
 from torch import Tensor, nn
 
 from aegean.data import Splits
@@ -20,6 +19,7 @@ from aegean.models import AAE, Group, Model, Phase, create
 from aegean.models.vae import VAEConfig
 from aegean.train import SGD, Adam, TrainConfig, Trainer
 from aegean.train.checkpoint import list_checkpoints
+from conftest import SMALL_MODELS, make_splits
 
 
 def trainer_of(name: str, splits: Splits, folder: Path | None = None, **settings: object) -> Trainer:
@@ -58,7 +58,9 @@ def test_a_phase_changes_the_networks_that_it_names_and_no_others(name: str, spl
     for group in trainer.groups:
         for phase in group.phases:
             before = weights(trainer.model)
-            trainer._run_group(Group(group.forward, group.uses, (phase,), group.simultaneous), trainer.streams[phase.stream].batch(0))
+            trainer._run_group(
+                Group(group.forward, group.uses, (phase,), group.simultaneous), trainer.streams[phase.stream].batch(0)
+            )
             after = weights(trainer.model)
             changed = {key for key in before if not torch.equal(before[key], after[key])}
             named = {names[id(weight)] for network in phase.updates for weight in network.parameters()}
@@ -368,4 +370,6 @@ def test_progress_and_outcome_say_where_training_stands(splits: Splits, tmp_path
     assert last.seconds_left == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert {"reconstruct", "discriminate", "confuse", "discriminate/real_accuracy", "validation/error"} <= rows[0].keys()
+    assert {"reconstruct", "discriminate", "confuse", "discriminate/real_accuracy", "validation/error"} <= rows[
+        0
+    ].keys()

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ from aegean.data.splits import DataReport, PathText, Splits, SplitSettings
 from aegean.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+#: An image with more pixels is refused before it is unpacked.
+MAX_PIXELS = 100_000_000
+
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # no other decoder of Pillow sees the files
 _KINDS = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 
@@ -73,12 +77,13 @@ class Folder(SplitSettings):
         kept: list[int] = []
         pixels: list[NDArray[np.uint8]] = []
         skipped = []
-        for index, image in enumerate(self._decode_all(names, self.size)):
-            if isinstance(image, DataError):
-                if not self.skip_damaged:
-                    raise image
-                skipped.append(str(image))
-            else:
+        with self._decoded(names, self.size) as images:
+            for index, image in enumerate(images):
+                if isinstance(image, DataError):
+                    if not self.skip_damaged:
+                        raise image
+                    skipped.append(str(image))
+                    continue
                 if pixels and image.shape[:2] != pixels[0].shape[:2]:
                     raise DataError(_differ(self.path, names[kept[0]], pixels[0], names[index], image))
                 kept.append(index)
@@ -108,13 +113,14 @@ class Folder(SplitSettings):
         labels, class_names = self._labels(names)
         sizes: Counter[str] = Counter()
         channels, good, problems = 1, [], []
-        for label, image in zip(labels, self._decode_all(names, size=None), strict=True):
-            if isinstance(image, DataError):
-                problems.append(str(image))
-                continue
-            good.append(label)
-            sizes[_size(image)] += 1
-            channels = max(channels, 1 if image.ndim == 2 else 3)
+        with self._decoded(names, size=None) as images:
+            for label, image in zip(labels, images, strict=True):
+                if isinstance(image, DataError):
+                    problems.append(str(image))
+                    continue
+                good.append(label)
+                sizes[_size(image)] += 1
+                channels = max(channels, 1 if image.ndim == 2 else 3)
         if len(sizes) > 1 and self.size is None:
             common = sizes.most_common(1)[0][0]
             problems.append(
@@ -139,10 +145,11 @@ class Folder(SplitSettings):
             labels = [name.split("/")[0] if "/" in name else "" for name in names]
         return labels, sorted(set(labels) - {""})
 
-    def _decode_all(
+    @contextmanager
+    def _decoded(
         self, names: list[str], size: tuple[int, int] | None
-    ) -> Iterator[NDArray[np.uint8] | DataError]:
-        """Decode in several threads (Pillow's decoders release the interpreter lock); yield in order."""
+    ) -> Iterator[Iterator[NDArray[np.uint8] | DataError]]:
+        """Decode in several threads, for Pillow releases the interpreter lock; give the results in order."""
 
         def decode(name: str) -> NDArray[np.uint8] | DataError:
             return _decode(Path(self.path, name), size, self.channels, self.background)
@@ -150,9 +157,8 @@ class Folder(SplitSettings):
         pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # remarks on odd metadata
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                yield from pool.map(decode, names)
+                warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata would reach the terminal
+                yield pool.map(decode, names)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -200,18 +206,19 @@ def _decode(
     path: Path, size: tuple[int, int] | None, channels: int | None, background: str
 ) -> NDArray[np.uint8] | DataError:
     """Return grey (h, w) or colour (h, w, 3), or why the file cannot be read."""
+    too_large = DataError(f"{path}: has more than {MAX_PIXELS} pixels; scale it down, or remove it.")
     try:
         with Image.open(path, formats=_FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                return too_large
             image = _to_eight_bits(ImageOps.exif_transpose(opened), background)
         if channels == 1:
             image = image.convert("L")
         if size is not None and image.size != size[::-1]:
             image = ImageOps.fit(image, size[::-1])
         pixels: NDArray[np.uint8] = np.asarray(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return DataError(
-            f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down, or remove it."
-        )
+    except Image.DecompressionBombError:
+        return too_large
     except Exception as error:  # on damaged files, decoders raise whatever they stumble over
         text = getattr(error, "strerror", None) or str(error).replace(repr(str(path)), "")
         reason = " ".join(text.split()) or type(error).__name__

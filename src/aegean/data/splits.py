@@ -59,9 +59,13 @@ class Splits:
                     f"{name} images {other.shape} and {other.classes}; give both the same shape and classes."
                 )
         seen = self.train.labels >= 0
-        if not torch.equal(self.train_truth[seen], self.train.labels[seen]):
+        same = self.train_truth.shape == seen.shape and torch.equal(
+            self.train_truth[seen], self.train.labels[seen]
+        )
+        if not same:
             raise DataError(
-                "A label that training sees differs from the true one; hide labels with without_labels."
+                "A label that training sees differs from the true one in train_truth; hide labels with "
+                "ImageData.without_labels."
             )
 
     @property

@@ -45,12 +45,10 @@ def apply(
     return torch.cat(parts)
 
 
-def batches(
-    images: Tensor, batch_size: int, device: torch.device, binarize: Binarize = None
-) -> Iterator[Tensor]:
+def batches(images: Tensor, batch_size: int, device: torch.device, binarize: Binarize = None) -> Iterator[Tensor]:
     """Iterate over images as float32 in [0, 1] on a device; a random binarisation is the same at every call."""
     generator = torch.Generator(device).manual_seed(0) if binarize == "sample" else None
-    for part in images.split(batch_size):
+    for part in torch.split(images, batch_size):
         x = part.to(device)
         yield as_float(x, binarize, generator) if x.dtype == torch.uint8 else x
 

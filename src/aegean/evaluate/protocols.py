@@ -43,7 +43,11 @@ def evaluate_model(
         return results
     known = _labelled(data)
     if model.can("predict") and len(known):
-        results |= _classification(model, splits, known, dtype) if model.supervised else _clustering(model, splits, known, dtype)
+        results |= (
+            _classification(model, splits, known, dtype)
+            if model.supervised
+            else _clustering(model, splits, known, dtype)
+        )
     if model.can("reconstruction_log_prob"):
         log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=progress)
         results["nats"] = float(-log_prob.mean())

@@ -112,7 +112,8 @@ class AAE(Model):
         x = self.corrupt(x)
         if self.config.posterior == "universal":
             n = torch.randn(len(x), self.config.noise, generator=self.rng, device=x.device)
-            return self.encoder(x, n).float()
+            code: Tensor = self.encoder(x, n).float()
+            return code
         code = self.encoder(x).float()
         if self.config.posterior == "gaussian":
             mean, log_variance = code.chunk(2, dim=1)
@@ -135,7 +136,8 @@ class AAE(Model):
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes, (n, d): the mean of a Gaussian posterior, n = 0 for the universal approximator."""
         if self.config.posterior == "universal":
-            return self.encoder(x, torch.zeros(len(x), self.config.noise, device=x.device)).float()
+            code: Tensor = self.encoder(x, torch.zeros(len(x), self.config.noise, device=x.device)).float()
+            return code
         code = self.encoder(x).float()
         return code.chunk(2, dim=1)[0] if self.config.posterior == "gaussian" else code
 

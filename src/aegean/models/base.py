@@ -84,7 +84,12 @@ class Group:
     def __post_init__(self) -> None:
         first = self.phases[0]
         for phase in self.phases[1:]:
-            if (phase.stream, phase.every, phase.repeat, phase.after) != (first.stream, first.every, first.repeat, first.after):
+            if (phase.stream, phase.every, phase.repeat, phase.after) != (
+                first.stream,
+                first.every,
+                first.repeat,
+                first.after,
+            ):
                 raise ConfigError(f"Phases {first.name!r} and {phase.name!r} share a forward pass but not its timing.")
         if not self.simultaneous:
             used = {id(parameter) for network in self.uses for parameter in network.parameters()}
@@ -254,9 +259,11 @@ class Model(nn.Module):
             raise CheckpointError(f"{folder}: unknown model {kind!r}{did_you_mean(kind, registry())}")
         if not issubclass(model_class, cls):
             raise CheckpointError(f"{folder}: holds the model {kind!r}, not {cls.kind!r}.")
-        model = model_class.create(model_class.config_class.from_dict(config, f"{folder / 'config.json'}"), shape, classes, **parts)
+        model = model_class.create(
+            model_class.config_class.from_dict(config, f"{folder / 'config.json'}"), shape, classes, **parts
+        )
         load_weights(model, folder / "model.safetensors")
-        return model  # type: ignore[return-value]
+        return model
 
 
 def registry() -> dict[str, type[Model]]:

@@ -1,6 +1,6 @@
 """The adversarial game on codes, as AAE and PixelGAN play it: real are draws of the prior, fake are codes of images."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ def discriminator_loss(model: CodeGame, real: Tensor, fake: Tensor, epoch: float
     """Loss of the discriminator on real and fake codes, each (n, d); returns (n,).
 
     Both go through the network in one pass. With `adversary.r1`, half its value times the squared gradient at the
-    real codes is added; with `adversary.instance_noise`, both kinds are blurred.
+    real codes (as they are, without noise) is added; with `adversary.instance_noise`, both kinds are blurred.
     """
     adversary = model.adversary
     noisy = adversary.add_noise(torch.cat((real, fake)), epoch, model.rng)  # (2n, d)
@@ -33,8 +33,8 @@ def discriminator_loss(model: CodeGame, real: Tensor, fake: Tensor, epoch: float
     loss = adversary.discriminator_loss(real_logits, fake_logits)
     chance = adversary.chance_level[0]
     model.observe(
-        real_accuracy=(real_logits > 0).float().mean(),
-        fake_accuracy=(fake_logits < 0).float().mean(),
+        real_accuracy=(real_logits > adversary.boundary).float().mean(),
+        fake_accuracy=(fake_logits < adversary.boundary).float().mean(),
         chance=loss.new_tensor(chance),
     )
     return loss + adversary.r1_penalty(model.discriminator, real, epoch)
@@ -46,7 +46,7 @@ def confusion_loss(model: CodeGame, fake: Tensor, epoch: float) -> Tensor:
     return model.adversary.generator_loss(model.discriminator(noisy).float())
 
 
-def ready_prior(prior: object) -> Prior:
+def ready_prior(prior: Any) -> Prior:
     """Check a prior before training; one of a user's own needs only `sample(n)`, its dimension is read off a sample.
 
     Raises:

@@ -98,7 +98,7 @@ class VAEGAN(Model):
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Encode, decode codes and draws of the prior, and judge all three kinds of images at once."""
-        mean, log_variance = self.encoder(batch.x).float().chunk(2, dim=1)
+        mean, log_variance = self._posterior(batch.x)
         z = draw(mean, log_variance, self.rng)  # (n, d)
         prior = torch.randn(z.shape, generator=self.rng, device=z.device)
         reconstructed, sampled = self.decoder(torch.cat((z, prior))).float().sigmoid().chunk(2)
@@ -132,13 +132,19 @@ class VAEGAN(Model):
         )
         return F.softplus(-shared.real) + F.softplus(shared.reconstructed) + F.softplus(shared.sampled)
 
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        return mean, log_variance
+
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior means, (n, d)."""
-        return self.encoder(x).float().chunk(2, dim=1)[0]
+        mean, _ = self._posterior(x)
+        return mean
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the decoder's images."""
-        return self.decoder(z).float().sigmoid()
+        images: Tensor = self.decoder(z).float().sigmoid()
+        return images
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Decode draws of the prior."""

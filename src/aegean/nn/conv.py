@@ -7,7 +7,7 @@ import math
 from typing import Literal, Self, TypeVar, cast
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from aegean.config import Config
@@ -43,19 +43,18 @@ class ConvEncoderConfig(Config):
     """
 
     kind: Literal["conv"] = "conv"
-    stages: tuple[tuple[int, int, int], ...] = Field(default=((3, 5, 32), (3, 5, 32)), min_length=1)
+    stages: tuple[tuple[PositiveInt, PositiveInt, PositiveInt], ...] = Field(
+        default=((3, 5, 32), (3, 5, 32)), min_length=1
+    )
     activation: Activation = "relu"
     batch_norm: BatchNorm = "hidden"
     init_std: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for layers, kernel, channels in self.stages:
-            if layers < 1 or channels < 1 or kernel < 1 or kernel % 2 == 0:
-                raise ValueError(
-                    f"the stage {(layers, kernel, channels)} must be (layers, kernel, channels) with 1 or "
-                    "more layers, an odd kernel and 1 or more channels."
-                )
+        for _, kernel, _ in self.stages:
+            if kernel % 2 == 0:
+                raise ValueError(f"a kernel of stages is {kernel}; padded convolutions need an odd one.")
         return self
 
     def build_encoder(self, shape: Shape, outputs: int, extra_inputs: int = 0) -> "ConvEncoder":
@@ -93,9 +92,9 @@ class StridedEncoderConfig(Config):
     """
 
     kind: Literal["strided"] = "strided"
-    widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field(default=(64, 128, 256), min_length=1)
     kernel: int = Field(default=5, ge=3)
-    hidden: tuple[int, ...] = ()
+    hidden: tuple[PositiveInt, ...] = ()
     activation: Activation = "relu"
     batch_norm: BatchNorm = "hidden"
     init_std: float | None = Field(default=0.02, gt=0)
@@ -137,9 +136,9 @@ class StridedDecoderConfig(Config):
     """
 
     kind: Literal["strided"] = "strided"
-    widths: tuple[int, ...] = Field(default=(256, 128, 64), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field(default=(256, 128, 64), min_length=1)
     kernel: int = Field(default=5, ge=3)
-    hidden: tuple[int, ...] = ()
+    hidden: tuple[PositiveInt, ...] = ()
     activation: Activation = "relu"
     batch_norm: BatchNorm = "hidden"
     init_std: float | None = Field(default=0.02, gt=0)
@@ -181,9 +180,9 @@ class ImageDiscriminatorConfig(Config):
     """
 
     kind: Literal["strided"] = "strided"
-    widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field(default=(64, 128, 256), min_length=1)
     kernel: int = Field(default=5, ge=3)
-    hidden: tuple[int, ...] = ()
+    hidden: tuple[PositiveInt, ...] = ()
     activation: Activation = "leaky-relu"
     batch_norm: Literal["none", "hidden"] = "hidden"
     feature_layer: int = -1

@@ -4,7 +4,7 @@ import math
 from typing import Literal, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from aegean.config import Config
@@ -37,7 +37,7 @@ class MLPConfig(Config):
     """
 
     kind: Literal["mlp"] = "mlp"
-    widths: tuple[int, ...] = (1000, 1000)
+    widths: tuple[PositiveInt, ...] = (1000, 1000)
     activation: Activation = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     batch_norm: BatchNorm = "none"
@@ -47,7 +47,7 @@ class MLPConfig(Config):
         """Return a network from (n, inputs), or images with so many values, to (n, outputs).
 
         Raises:
-            ConfigError: a width, `inputs` or `outputs` is less than 1.
+            ConfigError: `inputs` or `outputs` is less than 1.
         """
         network = nn.Sequential(nn.Flatten(), *self._hidden(inputs), *self._last(inputs, outputs))
         initialise(network, self.init_std)

@@ -27,7 +27,8 @@ def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = N
     Args:
         points: (epoch, value) in order; values that are not finite interrupt the line.
         name: what is drawn, for readers who cannot see it.
-        reference: a level to compare with, and its name (`(1.386, "chance")`).
+        reference: a positive level to compare with, and its name (`(1.386, "chance")`); the axis then
+            starts at 0.
 
     Returns:
         The element as text; `name` and the name of the reference are escaped.
@@ -37,16 +38,15 @@ def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = N
     """
     finite = _finite(points, name)
     width, height, left, right, top, bottom = 300.0, 150.0, 44.0, 10.0, 10.0, 22.0
-    values = [value for _, value in finite] + ([reference[0]] if reference else [])
-    logarithmic = _is_logarithmic(values)
     first, last = finite[0][0], finite[-1][0]
+    lowest, highest = _axis([value for _, value in finite], reference)
+    logarithmic = not reference and _is_logarithmic([lowest, highest])
     level = math.log if logarithmic else float
-    low, high = level(min(values)), level(max(values))
 
     def place(epoch: float, value: float) -> tuple[float, float]:
-        x = left + (width - left - right) * ((epoch - first) / (last - first) if last > first else 0.5)
-        y = bottom + (height - top - bottom) * ((level(value) - low) / (high - low) if high > low else 0.5)
-        return x, height - y
+        x = (epoch - first) / (last - first) if last > first else 0.5
+        y = (level(value) - level(lowest)) / (level(highest) - level(lowest))
+        return left + (width - left - right) * x, height - bottom - (height - top - bottom) * y
 
     path, pen_down = [], False
     for epoch, value in points:
@@ -72,8 +72,8 @@ def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = N
         'stroke-linejoin="round" stroke-linecap="round"/>'
         f'<circle class="end" cx="{end_x:.1f}" cy="{end_y:.1f}" r="3" fill="currentColor"/>'
     )
-    parts += [_text(left - 6, height - bottom, short(min(values)), "end")]
-    parts += [_text(left - 6, top + 8, short(max(values)), "end")] if high > low else []
+    parts += [_text(left - 6, height - bottom, short(lowest), "end")]
+    parts += [_text(left - 6, top + 8, short(highest), "end")]
     parts += [_text(left, height - 6, f"{first:g}", "start")]
     parts += [_text(width - right, height - 6, f"{last:g}", "end")] if last > first else []
     scale = ", logarithmic axis" if logarithmic else ""
@@ -140,6 +140,16 @@ def _finite(points: Points, name: str) -> list[tuple[float, float]]:
     if not found:
         raise DataError(f"{name}: no finite value to draw.")
     return found
+
+
+def _axis(values: Sequence[float], reference: tuple[float, str] | None) -> tuple[float, float]:
+    """Lowest and highest value of the axis; a curve that hardly moves must look like one."""
+    if reference:
+        return min(0.0, *values), max(reference[0], *values)
+    lowest, highest = min(values), max(values)
+    least = 0.02 * max(abs(lowest), abs(highest), 1e-6)
+    pad = max(0.0, (least - (highest - lowest)) / 2)
+    return lowest - pad, highest + pad
 
 
 def _is_logarithmic(values: Sequence[float]) -> bool:

@@ -76,7 +76,7 @@ def image_grid(
     scale = scale or max(1, round(SMALLEST_SIDE / min(height, width)))
     tiles = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
-    gap = max(1, round(min(height, width) / 14))
+    gap = gap_beside(height, width)
 
     grid = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), dtype=np.uint8)
     for index, tile in enumerate(tiles):
@@ -91,6 +91,11 @@ def image_grid(
         return grid
     alpha = grid[..., 3:].astype(np.float64) / 255.0
     return np.rint(grid[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
+
+
+def gap_beside(height: int, width: int) -> int:
+    """Return how many pixels lie between neighbouring images of this size in a grid."""
+    return max(1, round(min(height, width) / 14))
 
 
 def png_bytes(pixels: Pixels) -> bytes:

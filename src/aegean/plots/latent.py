@@ -104,9 +104,12 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
         )
         if label >= 0:
             x, y = np.median(placed, axis=0)
+            name = class_names[label] if len(class_names[label]) <= 24 else f"{class_names[label][:23]}…"
+            half = 4.5 * len(name)  # about half its width, to keep it inside
+            x = min(max(x, half), max(width - half, half))
             names.append(
                 f'<text class="name" x="{x:.1f}" y="{height - y:.1f}" text-anchor="middle" font-size="16" '
-                f'dominant-baseline="central" fill="currentColor">{escape(class_names[label])}</text>'
+                f'dominant-baseline="central" fill="currentColor">{escape(name)}</text>'
             )
     return (
         f'<svg class="codes" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '

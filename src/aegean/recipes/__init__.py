@@ -14,9 +14,7 @@ Recipe = Callable[[], Experiment]
 
 #: Every recipe by its name.
 RECIPES: dict[str, Recipe] = {
-    function.__name__.replace("_", "-"): function
-    for module in (pixelgan, aae, vae)
-    for function in module.RECIPES
+    function.__name__.replace("_", "-"): function for module in (pixelgan, aae, vae) for function in module.RECIPES
 }
 
 

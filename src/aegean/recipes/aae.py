@@ -5,7 +5,7 @@ from aegean.experiment import Experiment
 from aegean.models import AAEConfig
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian, GaussianMixture, SwissRoll
-from aegean.train import Adam, SGD, TrainConfig
+from aegean.train import SGD, Adam, TrainConfig
 
 
 def aae_mnist() -> Experiment:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -16,19 +16,22 @@ from aegean.errors import DataError
 from aegean.evaluate.classification import Classification
 from aegean.evaluate.clustering import Clustering
 from aegean.plots.curves import Points, curve_svg, short
-from aegean.plots.grids import Array, image_grid, png_bytes, to_pixels
+from aegean.plots.grids import Array, gap_beside, image_grid, png_bytes, to_pixels
 from aegean.plots.latent import codes_svg
-from aegean.report.content import Codes, Mistakes, Reconstructions, ReportContent
+from aegean.report.content import Cluster, Codes, ImageRow, Mistakes, Reconstructions, ReportContent
 from aegean.report.health import AdversaryHealth
 
 #: Images are shown this many CSS pixels wide, or about so: enlarged by whole numbers only.
 SHOWN_SIDE = 52
 #: Images smaller than this keep their sharp pixels when enlarged.
 PIXELATED_BELOW = 64
-#: A row of images is about this wide, in CSS pixels.
+#: A row of images is not wider than this, in CSS pixels.
 ROW_WIDTH = 600
 #: A confusion matrix of more classes is not shown as a table, but as its most frequent mistakes.
 MOST_CLASSES = 30
+
+
+Row = TypeVar("Row", ImageRow, Cluster)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,6 @@ def render_report(content: ReportContent) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = percent
     template = environment.from_string(here.joinpath("template.html").read_text(encoding="utf-8"))
     names = _Names(content.class_names)
     page = template.render(
@@ -66,13 +68,10 @@ def render_report(content: ReportContent) -> str:
         names=names,
         lead=lead(content),
         baselines=_baselines(content),
-        samples=[
-            (row.name, _rows(row.images, f"generated images: {row.name}")) for row in content.samples or ()
-        ],
-        clusters=[
-            (cluster, _rows(cluster.images, f"typical members of cluster {cluster.number}"))
-            for cluster in content.clusters or ()
-        ],
+        samples=_strips([(row, f"generated images: {row.name}") for row in content.samples or ()]),
+        clusters=_strips(
+            [(row, f"typical members of cluster {row.number}") for row in content.clusters or ()]
+        ),
         confusion=_confusion(content.classification, names),
         measures=_measures(content.clustering),
         reconstructions=_reconstructions(content.reconstructions),
@@ -155,9 +154,12 @@ def _duration(minutes: float | None) -> str | None:
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
-def _picture(images: Array, columns: int, alt: str) -> Picture:
-    pixels = image_grid(images, columns=columns, scale=1, background=None)
+def _picture(images: Array, in_row: int, columns: int, alt: str) -> Picture:
+    """Rows of `in_row` images on room for `columns`: short rows must not be enlarged on a narrow page."""
+    pixels = image_grid(images, columns=in_row, scale=1, background=None)
     height, width = images.shape[2:]
+    gap = gap_beside(height, width)
+    pixels = np.pad(pixels, ((0, 0), (0, columns * (width + gap) - gap - pixels.shape[1]), (0, 0)))
     factor = max(1, round(SHOWN_SIDE / max(height, width)))
     source = "data:image/png;base64," + base64.b64encode(png_bytes(pixels)).decode()
     return Picture(source, pixels.shape[1] * factor, alt, max(height, width) < PIXELATED_BELOW)
@@ -166,12 +168,19 @@ def _picture(images: Array, columns: int, alt: str) -> Picture:
 def _columns(images: Array) -> int:
     """How many images of this size go into one row."""
     side = max(images.shape[2:])
-    return max(4, min(10, ROW_WIDTH // (side * max(1, round(SHOWN_SIDE / side)))))
+    shown = side * max(1, round(SHOWN_SIDE / side))
+    return max(4, min(10, round(ROW_WIDTH / (shown + shown / 14))))
 
 
-def _rows(images: Array, alt: str) -> Picture | None:
-    """All images as one picture; None where there are none (an empty cluster, say)."""
-    return _picture(images, _columns(images), f"{len(images)} {alt}") if len(images) else None
+def _strips(rows: Sequence[tuple[Row, str]]) -> list[tuple[Row, Picture | None]]:
+    """One picture a row; None for a row without images (an empty cluster, say)."""
+    longest = max((len(row.images) for row, _ in rows), default=0)
+    strips: list[tuple[Row, Picture | None]] = []
+    for row, alt in rows:
+        columns = min(longest, _columns(row.images))
+        count = len(row.images)
+        strips.append((row, _picture(row.images, columns, columns, f"{count} {alt}") if count else None))
+    return strips
 
 
 def _baselines(content: ReportContent) -> dict[str, Any] | None:
@@ -187,20 +196,23 @@ def _baselines(content: ReportContent) -> dict[str, Any] | None:
         better = [name for name, error, _ in rows[:-1] if error < judged.error_percent]
         total = len(rows) - 1
         if not better:
+            equal = [name for name, error, _ in rows[:-1] if error == judged.error_percent]
             comment = "No simple method does better with the same labels on the same images."
+            comment += f" As good: {' and '.join(equal)}." if equal else ""
         elif len(better) == total:
             comment = "Every simple method does better with the same labels on the same images."
         else:
             comment = f"With the same labels on the same images, {' and '.join(better)} did better."
     longest = max((error for _, error, _ in rows), default=0.0)
+    examples = judged.examples if judged is not None else 0
     return {
         "rows": [
-            (name, percent(error), 100 * error / longest if longest else 0.0, ours)
+            (name, percent(error, examples), 100 * error / longest if longest else 0.0, ours)
             for name, error, ours in sorted(rows, key=lambda row: (row[1], not row[2]))
         ],
         "comment": comment,
         "interval": interval and f"{interval[0]:.1f} to {percent(interval[1])}",
-        "examples": judged.examples if judged is not None else 0,
+        "examples": examples,
     }
 
 
@@ -225,43 +237,48 @@ def _confusion(result: Classification | None, names: _Names) -> dict[str, Any] |
         "as_table": len(rows) <= MOST_CLASSES,
         "pairs": pairs,
         "hardest": (names[int(hardest)], percent(100 * recall[hardest])),
-        "calibration": None if result.calibration_error is None else percent(100 * result.calibration_error),
+        "calibration": None if result.calibration_error is None else f"{100 * result.calibration_error:.1f}",
     }
 
 
 def _reconstructions(shown: Reconstructions | None) -> list[Picture] | None:
     """Rows of originals above their reconstructions."""
-    if shown is None:
+    if shown is None or not len(shown.originals):
         return None
     originals, rebuilt = shown.originals, shown.rebuilt
     if tuple(originals.shape) != tuple(rebuilt.shape):
         raise DataError(
             f"{tuple(originals.shape)} originals, {tuple(rebuilt.shape)} reconstructions; give pairs."
         )
-    columns = _columns(originals)
+    columns = min(len(originals), _columns(originals))
     pictures = []
     for start in range(0, len(originals), columns):
         above, below = (to_pixels(images[start : start + columns]) for images in (originals, rebuilt))
         pairs = np.concatenate([above, below]).transpose(0, 3, 1, 2)
-        pictures.append(_picture(pairs, len(above), f"{len(above)} images above their reconstructions"))
+        alt = f"{len(above)} images above their reconstructions"
+        pictures.append(_picture(pairs, len(above), columns, alt))
     return pictures
 
 
 def _mistakes(shown: Mistakes | None, names: _Names) -> list[dict[str, Any]] | None:
     if shown is None:
         return None
+    sure = shown.confidence
+    beside = [shown.true, shown.predicted, shown.names, sure]
+    if any(values is not None and len(values) != len(shown.images) for values in beside):
+        raise DataError(
+            f"{len(shown.images)} mistakes; give a class, prediction, name and confidence for each."
+        )
     tiles = []
     for index in range(len(shown.images)):
         true, predicted = names[int(shown.true[index])], names[int(shown.predicted[index])]
         tiles.append(
             {
-                "picture": _picture(shown.images[index : index + 1], 1, f"{true}, taken for {predicted}"),
+                "picture": _picture(shown.images[index : index + 1], 1, 1, f"{true}, taken for {predicted}"),
                 "true": true,
                 "predicted": predicted,
                 "name": shown.names[index] if shown.names is not None else None,
-                "confidence": None
-                if shown.confidence is None
-                else f"{100 * float(shown.confidence[index]):.0f}\u202f%",
+                "confidence": None if sure is None else f"{100 * float(sure[index]):.0f}\u202f%",
             }
         )
     return tiles
@@ -270,7 +287,7 @@ def _mistakes(shown: Mistakes | None, names: _Names) -> list[dict[str, Any]] | N
 def _codes(shown: Codes | None, names: _Names) -> Markup | None:
     if shown is None:
         return None
-    count = int(max(shown.labels)) + 1
+    count = int(np.asarray(shown.labels).max(initial=-1)) + 1
     return Markup(codes_svg(shown.codes, shown.labels, [names[label] for label in range(count)]))  # noqa: S704
 
 
@@ -300,8 +317,8 @@ def _adversary(health: AdversaryHealth) -> dict[str, Any]:
             "Raise its learning rate, or lower the noise on its inputs."
         ),
         "overpowered": (
-            "It is almost never wrong, so its opponent hardly learns from it. Lower its learning rate, or give "
-            "it noisier inputs or a gradient penalty (R1)."
+            "It is almost never wrong, so its opponent hardly learns from it. Lower its learning rate, or "
+            "give it noisier inputs or a gradient penalty (R1)."
         ),
     }[verdict]
     return {

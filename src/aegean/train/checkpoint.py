@@ -4,7 +4,6 @@ A run's `checkpoints/step-00001200/` holds `config.json` and `model.safetensors`
 and `trainer.json` and `trainer.safetensors` (what an exact continuation needs besides).
 """
 
-import json
 import os
 import secrets
 import shutil
@@ -16,8 +15,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.config import read_yaml
+from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.files import atomic_write, atomic_write_json
 from aegean.models.base import Model, read_tensors
 from aegean.train.optimizers import laid_out_like
@@ -98,19 +97,18 @@ def load_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: Mappi
     Raises:
         CheckpointError: the state is of other networks.
     """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        if name.startswith(f"{prefix}/"):
-            index, key = name.removeprefix(f"{prefix}/").split("/")
-            state.setdefault(int(index), {})[key] = tensor
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, entries in state.items():
-        for key, tensor in entries.items():
-            if tensor.dim() == 0:  # a count of steps
-                continue
-            if index >= len(parameters) or tensor.shape != parameters[index].shape:
-                raise CheckpointError(f"The optimiser state {prefix}/{index}/{key} belongs to another network.")
-            entries[key] = laid_out_like(tensor.to(parameters[index].device), parameters[index])
+        if not name.startswith(f"{prefix}/"):
+            continue
+        index, _, key = name.removeprefix(f"{prefix}/").partition("/")
+        place = int(index)
+        if tensor.dim():  # all but the count of steps
+            if place >= len(weights) or tensor.shape != weights[place].shape:
+                raise CheckpointError(f"The optimiser state {name} belongs to another network.")
+            tensor = laid_out_like(tensor.to(weights[place].device), weights[place])  # noqa: PLW2901
+        state.setdefault(place, {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -136,7 +136,7 @@ class Trainer:
     ) -> None:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device)
         self.config = config
         self.folder = folder
         self.streams = {name: stream.to(self.device) for name, stream in streams.items()}

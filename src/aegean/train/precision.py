@@ -30,7 +30,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def has_native_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16; CUDA from sm80)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return any(
             getattr(torch.cpu, probe, lambda: False)()

@@ -1,0 +1,178 @@
+"""Fill a report from a run's folder: what the model does on held-out images, drawn and counted."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aegean.data import ImageData
+from aegean.evaluate.apply import apply
+from aegean.evaluate.classification import evaluate_classification
+from aegean.evaluate.clustering import evaluate_clustering
+from aegean.files import atomic_write
+from aegean.models import Model
+from aegean.report.content import Cluster, Codes, ImageRow, Mistakes, Reconstructions, ReportContent, Technical
+from aegean.report.health import AdversaryHealth
+from aegean.report.page import render_report
+from aegean.run import Run
+from aegean.use import draw_samples, reconstructions
+
+#: Samples of each class, most typical members of each cluster, reconstructions, mistakes, drawn codes.
+SAMPLES, MEMBERS, REBUILT, MISTAKES, CODES = 10, 10, 20, 24, 2000
+#: Rows of samples and clusters at most.
+MAX_ROWS = 40
+
+
+def write_report(run: Run, out: Path | None = None, baselines: Mapping[str, float] | None = None) -> Path:
+    """Write a run's report as one HTML file.
+
+    Args:
+        run: with at least one checkpoint.
+        out: the file; by default `report.html` in the run's folder.
+        baselines: error in percent of other methods on the same labels and split, by name.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: there is no model yet.
+        OutputError: the file cannot be written.
+    """
+    path = out or run.folder / "report.html"
+    atomic_write(path, render_report(report_content(run, baselines)))
+    return path
+
+
+def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> ReportContent:
+    """Gather everything that the report of a run shows; the arguments are those of `write_report`."""
+    model, splits = run.model(), run.splits
+    rows = run.metrics()
+    content = ReportContent(
+        title=run.experiment.title,
+        subtitle=f"{splits.description} · seed {run.experiment.seed}",
+        class_names=splits.train.class_names,
+        labels=(len(splits.labelled), len(splits.train)),
+        baselines=baselines,
+        curves=_curves(rows),
+        adversaries=_adversaries(rows),
+        technical=_technical(run, rows),
+    )
+    parts: dict[str, Any] = {}
+    if len(splits.test) and model.can("predict"):
+        parts |= _predictions(run, model)
+    if len(splits.test) and model.can("encode"):
+        originals, rebuilt = reconstructions(run, splits.test, REBUILT)
+        parts["reconstructions"] = Reconstructions(originals, rebuilt)
+        parts["codes"] = _codes(run, model)
+    if model.can("sample"):
+        parts["samples"] = _samples(run, model)
+    return dataclasses.replace(content, **parts)
+
+
+def _samples(run: Run, model: Model) -> list[ImageRow]:
+    components = getattr(getattr(model, "prior", None), "components", None)
+    if components is None:
+        return [ImageRow("samples", draw_samples(model, 4 * SAMPLES, dtype=run.precision))]
+    names = run.splits.train.class_names if model.supervised else ()
+    return [
+        ImageRow(names[k] if names else f"{k}", draw_samples(model, SAMPLES, k, seed=k, dtype=run.precision))
+        for k in range(min(components, MAX_ROWS))
+    ]
+
+
+def _predictions(run: Run, model: Model) -> dict[str, Any]:
+    splits = run.splits
+    test = splits.test
+    q = apply(model, model.predict, test.images, run.precision, splits.binarize)
+    log_q = apply(model, model.log_predict, test.images, run.precision, splits.binarize)
+    confidence, predicted = q.max(dim=1)
+    known = torch.nonzero(test.labels >= 0).flatten()
+    parts: dict[str, Any] = {}
+    names: list[str | None] = [None] * q.shape[1]
+    if model.supervised:
+        names = list(splits.train.class_names)
+        if len(known):
+            labels = test.labels[known]
+            parts["classification"] = evaluate_classification(
+                labels, predicted[known], splits.classes, confidence[known]
+            )
+            parts["mistakes"] = _mistakes(test, predicted, confidence, known[predicted[known] != labels])
+    elif len(known):
+        naming = splits.validation if len(splits.validation) else splits.train
+        naming = naming.subset(torch.nonzero(naming.labels >= 0).flatten())
+        if len(naming):
+            q_naming = apply(model, model.log_predict, naming.images, run.precision, splits.binarize)
+            result = evaluate_clustering(q_naming, naming.labels, log_q[known], test.labels[known], splits.classes)
+            parts["clustering"] = result
+            names = [splits.train.class_names[label] for label in result.cluster_labels]
+    parts["clusters"] = _clusters(test, log_q, predicted, names)
+    return parts
+
+
+def _clusters(test: ImageData, log_q: Tensor, predicted: Tensor, names: list[str | None]) -> list[Cluster]:
+    found = []
+    for k in range(min(log_q.shape[1], MAX_ROWS)):
+        members = torch.nonzero(predicted == k).flatten()
+        typical = members[log_q[members, k].argsort(descending=True)[:MEMBERS]]
+        if len(typical):
+            found.append(Cluster(k, test.images[typical], names[k], len(members)))
+    return found
+
+
+def _mistakes(test: ImageData, predicted: Tensor, confidence: Tensor, wrong: Tensor) -> Mistakes | None:
+    if not len(wrong):
+        return None
+    shown = wrong[confidence[wrong].argsort(descending=True)[:MISTAKES]]
+    names = tuple(test.names[index] for index in shown.tolist()) if test.names else None
+    return Mistakes(test.images[shown], test.labels[shown], predicted[shown], names, confidence[shown])
+
+
+def _codes(run: Run, model: Model) -> Codes | None:
+    test = run.splits.test
+    shown = test.subset(torch.arange(min(len(test), CODES)))
+    z = apply(model, model.encode, shown.images, run.precision, run.splits.binarize)
+    simplex = z.shape[1] == 3 and model.can("predict")
+    return Codes(z, shown.labels) if z.shape[1] == 2 or simplex else None
+
+
+def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """The losses of the phases, and the error on validation images."""
+    if not rows:
+        return {}
+    shown = [name for name in rows[-1] if "/" not in name and name not in ("epoch", "step", "seconds")]
+    shown += [name for name in rows[-1] if name == "validation/error"]
+    return {name: [(row["epoch"], row[name]) for row in rows if name in row] for name in shown}
+
+
+def _adversaries(rows: list[dict[str, Any]]) -> list[AdversaryHealth]:
+    found = []
+    for key in rows[-1] if rows else ():
+        phase, _, metric = key.partition("/")
+        if metric == "chance":
+            last = rows[-1]
+            found.append(
+                AdversaryHealth(
+                    name=phase,
+                    discriminator_loss=[(row["epoch"], row[phase]) for row in rows],
+                    generator_loss=[(row["epoch"], row["confuse"]) for row in rows if "confuse" in row],
+                    real_accuracy=last[f"{phase}/real_accuracy"],
+                    fake_accuracy=last[f"{phase}/fake_accuracy"],
+                    discriminator_chance=last[key],
+                )
+            )
+    return found
+
+
+def _technical(run: Run, rows: list[dict[str, Any]]) -> Technical:
+    environment = run.environment()
+    return Technical(
+        command=run.command,
+        configuration=run.experiment.to_yaml(),
+        versions={name: getattr(environment, name) for name in ("aegean", "torch", "python", "commit")},
+        hardware=environment.hardware,
+        minutes=rows[-1]["seconds"] / 60 if rows else None,
+        warnings=(*run.warnings(), *run.splits.skipped),
+    )

@@ -1,0 +1,83 @@
+"""Every recipe is whole: it goes through YAML, takes two steps on made data, and can be used afterwards."""
+
+import math
+
+import pytest
+import torch
+
+from aegean.data import MNIST, Digits
+from aegean.errors import ConfigError
+from aegean.evaluate.protocols import evaluate_model
+from aegean.experiment import Experiment
+from aegean.recipes import RECIPES, get, names, with_seed
+from aegean.run import build_trainer
+from conftest import make_splits
+
+SHAPES = {"mnist": (1, 28, 28), "digits": (1, 8, 8)}
+
+
+def test_the_list_is_complete() -> None:
+    assert len(names()) >= 11
+    assert names() == sorted(RECIPES)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_recipe_takes_two_steps_on_made_data(name: str) -> None:
+    experiment = get(name)
+    assert experiment.name == name
+    assert Experiment.from_dict(experiment.to_dict()) == experiment
+    assert isinstance(experiment.data, MNIST | Digits)
+    per_class = experiment.data.labels_per_class
+    made = make_splits(
+        SHAPES[experiment.data.kind], classes=10, n=60, labels_per_class=per_class and 2, test=10, validation=10
+    )
+    experiment = experiment.override({"train.batch_size": 4, "train.labelled_batch_size": 4})
+    trainer = build_trainer(experiment, made)
+    before = [weight.detach().clone() for weight in trainer.model.parameters()]
+    for _ in range(2):
+        trainer.run_step()
+    after = list(trainer.model.parameters())
+    assert all(torch.isfinite(weight).all() for weight in after)
+    assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) > len(before) / 2
+    with trainer.for_evaluation():
+        results = evaluate_model(trainer.model, made, "test", trainer.precision)
+    assert all(math.isfinite(value) for value in results.values())
+    assert ("error" in results) == (trainer.model.can("predict"))
+
+
+def test_seeds_reach_everything_that_is_random() -> None:
+    digits = with_seed(get("digits-pixelgan-100"), 7)
+    assert (digits.seed, digits.data.label_seed, digits.data.split_seed) == (7, 7, 7)  # type: ignore[union-attr]
+    assert with_seed(get("pixelgan-mnist-100"), 7).data.label_seed == 7
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'pixelgan-mnist-100'\?"):
+        get("pixelgan-mnist-10")
+
+
+def test_the_papers_settings_are_kept() -> None:
+    """Appendix B.1 of the PixelGAN paper, line by line."""
+    supervised = get("pixelgan-mnist-100")
+    model = supervised.model
+    assert model.kind == "pixelgan"
+    assert supervised.row == "faithful"
+    assert (model.decoder.blocks, model.decoder.filter, model.decoder.channels) == (6, (3, 5), 32)
+    assert (model.input_noise, model.supervised, model.discriminator.widths) == (0.3, True, (1000, 1000))
+    assert model.encoder.stages == ((3, 5, 32), (3, 5, 32))  # type: ignore[union-attr]
+    assert model.encoder.batch_norm == "hidden"
+    optimizers = supervised.train.optimizers
+    assert {name: optimizer.kind for name, optimizer in optimizers.items()} == {
+        "reconstruct": "adam", "classify": "adam", "discriminate": "sgd", "confuse": "sgd",
+    }  # fmt: skip
+    assert [optimizers[name].rate for name in ("reconstruct", "classify", "discriminate", "confuse")] == [
+        1e-3, 1e-3, 0.1, 0.1,
+    ]  # fmt: skip
+    clusters = get("pixelgan-mnist-30")
+    assert clusters.model.encoder.batch_norm == "all"  # type: ignore[union-attr]
+    assert (clusters.model.decoder.blocks, clusters.model.prior.dim) == (15, 30)  # type: ignore[union-attr]
+    assert {clusters.train.optimizers[name].rate for name in ("discriminate", "confuse")} == {0.01}
+    gaussian = get("pixelgan-mnist-gaussian")
+    assert gaussian.train.optimizer("reconstruct").rate_at(24) == 1e-3
+    assert gaussian.train.optimizer("reconstruct").rate_at(25) == pytest.approx(1e-4)
+    assert gaussian.model.prior.std == 5.0  # type: ignore[union-attr]
