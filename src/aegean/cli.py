@@ -42,12 +42,10 @@ Images = Annotated[
 def main() -> NoReturn:
     """Run the command line; errors of use end with one sentence and status 2."""
     try:
-        app(standalone_mode=False)
+        ended = app(standalone_mode=False)
     except AegeanError as error:
         _complain(str(error))
         sys.exit(error.exit_status)
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
     except typer.Abort:
         sys.exit(130)
     except MemoryError:
@@ -59,7 +57,7 @@ def main() -> NoReturn:
             error.show()
             sys.exit(error.exit_code)
         raise
-    sys.exit(0)
+    sys.exit(ended if isinstance(ended, int) else 0)  # what typer.Exit carries
 
 
 def _complain(message: str) -> None:
@@ -328,16 +326,28 @@ def check_data(
     labels: Annotated[Path | None, typer.Option("--labels", help="CSV with the columns file and label.")] = None,
 ) -> None:
     """Read all images of a folder or data set and say what is there."""
-    from aegean.use import check_source, data_source
+    from aegean.data import check
+    from aegean.use import data_source
 
-    found = check_source(data_source(source, size, labels))
-    print(f"{found.images} images, {'grey' if found.channels == 1 else 'colour'}, {found.labelled} labelled")
-    print("sizes: " + ", ".join(f"{size} ({count})" for size, count in list(found.sizes.items())[:10]))
-    for name, count in found.classes.items():
-        print(f"  {name:24} {count}")
-    for problem in found.problems:
-        _complain(problem)
+    found = check(data_source(source, size, labels))
+    print(found)
     if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: aegean tables README.md docs")
+def tables(
+    documents: Annotated[list[Path], typer.Argument(help="Markdown files, or folders of them.")],
+    results: Annotated[Path, typer.Option("--results", help="Where the run records are.")] = Path("results"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a table is out of date.")] = False,
+) -> None:
+    """Fill the tables of documents from the run records."""
+    from aegean.reproduce import update_tables
+
+    changed = update_tables(documents, results, write=not check)
+    for path in changed:
+        print(f"{'out of date' if check else 'updated'}: {path}")
+    if check and changed:
         raise typer.Exit(1)
 
 

@@ -1,15 +1,16 @@
 """Run a recipe with a seed from start to record."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import TrainingError
 from aegean.evaluate.baselines import compare_baselines
-from aegean.evaluate.records import RunRecord, write_record
+from aegean.evaluate.records import RunRecord, read_records, render_tables, write_record
 from aegean.experiment import Experiment
+from aegean.files import atomic_write
 from aegean.recipes import with_seed
 from aegean.run import Run
 from aegean.train import Outcome
@@ -77,3 +78,30 @@ def baselines(splits: Splits) -> dict[str, float]:
     """Return the test error in percent of the baselines on the same images and labels."""
     images, test = (as_float(part.images, splits.binarize) for part in (splits.train, splits.test))
     return compare_baselines(images, splits.train.labels, test, splits.test.labels)
+
+
+def update_tables(documents: Iterable[Path], results: Path, write: bool = True) -> list[Path]:
+    """Fill the marked tables of Markdown files from the run records; see `aegean.evaluate.records`.
+
+    Args:
+        documents: files, or folders whose Markdown files are meant.
+        results: folder of run records.
+        write: false to find out only which files would change.
+
+    Returns:
+        The files that changed, or would.
+
+    Raises:
+        DataError: a record is damaged, or a document has a marker that is not closed.
+    """
+    records = read_records(results)
+    changed = []
+    for document in documents:
+        for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
+            text = path.read_text(encoding="utf-8")
+            rendered = render_tables(text, records)
+            if rendered != text:
+                changed.append(path)
+                if write:
+                    atomic_write(path, rendered)
+    return changed

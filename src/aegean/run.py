@@ -55,14 +55,16 @@ class Run:
 
         Raises:
             OutputError: the folder holds a run already, or cannot be written.
+            AegeanError: the data cannot be loaded, or model, data and training do not fit each other.
         """
         folder = Path(folder)
         if (folder / "experiment.yaml").exists():
             raise OutputError(
                 f"{folder}: holds a run already; choose another folder with --out, or go on with: aegean resume {folder}"
             )
-        check_writable(folder / "experiment.yaml")
         run = cls(folder, experiment)
+        build_trainer(experiment, run.splits)  # whatever does not fit is found before anything is written
+        check_writable(folder / "experiment.yaml")
         atomic_write(folder / "README.txt", EXPLANATION.format(title=experiment.title, folder=folder))
         atomic_write(folder / "command.txt", command + "\n")
         atomic_write_json(folder / "environment.json", run.environment().to_dict())

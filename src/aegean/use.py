@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aegean.config import Config
-from aegean.data import DataReport, Folder, ImageData, as_float, describe
-from aegean.data.benchmarks import MNIST, Digits
+from aegean.data import MNIST, DataSettings, Digits, Folder, ImageData, as_float, describe
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
 from aegean.files import atomic_write
@@ -121,7 +119,7 @@ def predictions(run: Run, data: ImageData, advance: Advance | None = None) -> Te
     return apply(model, model.predict, data.images, run.precision, run.splits.binarize, progress=advance)
 
 
-def data_source(source: str, size: str | None = None, labels: Path | None = None) -> Config:
+def data_source(source: str, size: str | None = None, labels: Path | None = None) -> DataSettings:
     """Return the data configuration that a person means: the name of a data set, or a folder.
 
     Raises:
@@ -141,25 +139,6 @@ def data_source(source: str, size: str | None = None, labels: Path | None = None
             raise ConfigError(f"--size {size}: write height x width, as 32x32.")
         pair = (int(height), int(width))
     return Folder(path=source, size=pair, labels_file=str(labels) if labels else None)
-
-
-def check_source(source: Config) -> DataReport:
-    """Read everything a source holds and report on it."""
-    if isinstance(source, Folder):
-        return source.check()
-    splits = source.load()  # type: ignore[attr-defined]
-    parts = (splits.train, splits.validation, splits.test)
-    _, height, width = splits.shape
-    counts = torch.cat([splits.train_truth, splits.validation.labels, splits.test.labels]).bincount(
-        minlength=splits.classes
-    )
-    images = sum(len(part) for part in parts)
-    return DataReport(
-        images=images,
-        classes=dict(zip(splits.train.class_names, counts.tolist(), strict=True)),
-        sizes={f"{height}x{width}": images},
-        channels=splits.shape[0],
-    )
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------

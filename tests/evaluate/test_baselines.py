@@ -90,9 +90,7 @@ def test_only_so_many_unlabelled_images_are_used(monkeypatch):
 )
 def test_bad_input_is_refused(labels, size, message):
     with pytest.raises(DataError, match=message):
-        compare_baselines(
-            np.zeros((3, 1, 8, 8)), np.array(labels), np.zeros((2, 1, size, size)), np.array([0, 1])
-        )
+        compare_baselines(np.zeros((3, 1, 8, 8)), np.array(labels), np.zeros((2, 1, size, size)), np.array([0, 1]))
 
 
 def test_one_test_label_for_each_test_image():

@@ -51,9 +51,7 @@ def test_calibration_error_by_hand():
     # Of four at 0.95 three are right (distance 0.2, weight 4/6), of two at 0.35 none (distance 0.35, weight 2/6).
     correct = np.array([1, 1, 1, 0, 0, 0])
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.35, 0.35])
-    assert expected_calibration_error(correct, confidence, bins=10) == pytest.approx(
-        4 / 6 * 0.2 + 2 / 6 * 0.35
-    )
+    assert expected_calibration_error(correct, confidence, bins=10) == pytest.approx(4 / 6 * 0.2 + 2 / 6 * 0.35)
 
 
 def test_a_bin_includes_its_upper_edge():

@@ -62,14 +62,8 @@ def test_hungarian_names_are_one_to_one():
 
 def test_hungarian_only_where_clusters_equal_classes():
     labels = np.array([0, 1, 0, 1])
-    assert (
-        evaluate_clustering(one_hot(labels, 3), labels, one_hot(labels, 3), labels).hungarian_error_percent
-        is None
-    )
-    assert (
-        evaluate_clustering(one_hot(labels, 3), labels, one_hot(labels, 3), labels, 3).hungarian_error_percent
-        == 0
-    )
+    assert evaluate_clustering(one_hot(labels, 3), labels, one_hot(labels, 3), labels).hungarian_error_percent is None
+    assert evaluate_clustering(one_hot(labels, 3), labels, one_hot(labels, 3), labels, 3).hungarian_error_percent == 0
 
 
 def test_empty_and_collapsed_clusters_are_counted():

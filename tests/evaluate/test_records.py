@@ -141,9 +141,7 @@ def test_figures_are_printed_to_the_places_they_are_known(mean, std, text):
 def test_the_table_states_the_conditions():
     table = markdown_table(RECORDS, ["error_percent"], {"aae-mnist-100": {"error_percent": "1.90 ± 0.10"}})
     lines = table.splitlines()
-    assert lines[0] == (
-        "| Recipe | Kind | Metric | Paper | Ours | Seeds | Epochs | Minutes | Hardware | Command |"
-    )
+    assert lines[0] == ("| Recipe | Kind | Metric | Paper | Ours | Seeds | Epochs | Minutes | Hardware | Command |")
     assert lines[2] == (
         "| pixelgan-mnist-100 | stabilised | error percent |  | 1.10 ± 0.10 | 3 | 30 | 42.1 "
         "| 2 cores of a CPU, bfloat16 | `aegean train pixelgan-mnist-100 --seed 0` |"
@@ -190,6 +188,12 @@ def test_marked_places_are_filled_and_the_rest_stays():
     assert render_tables(text, RECORDS) == text
     assert render_tables(text, [*RECORDS, record(seed=3)]) != text
     assert render_tables("no marks", RECORDS) == "no marks"
+
+
+@pytest.mark.parametrize("patterns", ["pixelgan-* aae-mnist-100", "pixelgan-* *", "pixelgan-* aae-* *-100"])
+def test_a_recipe_that_several_patterns_name_is_shown_once(patterns):
+    text = f"<!-- results:{patterns} --><!-- /results -->"
+    assert markdown_table(RECORDS) in render_tables(text, RECORDS)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def test_one_map_is_broadcast_and_several_go_through_a_1x1_convolution():
     z = torch.randn(5, 3)
     one = LocationDependentBias(3, [4, 2], (6, 7), hidden=8)
     assert [part.shape for part in one(z)] == [(5, 1, 6, 7)] * 2
+    assert all(torch.equal(part, one.spatial(z)) for part in one(z))
     several = LocationDependentBias(3, [4, 2], (6, 7), hidden=8, maps=3)
     parts = several(z)
     assert [part.shape for part in parts] == [(5, 4, 6, 7), (5, 2, 6, 7)]

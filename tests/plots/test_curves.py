@@ -99,9 +99,7 @@ def test_short_numbers(value, text):
 
 
 def test_a_figure_has_one_chart_a_curve():
-    curves = {f"phase ${i}": [(1, 2.0), (2, 1.0), (3, math.nan)] for i in range(4)} | {
-        "wide": [(1, 1e3), (2, 1.0)]
-    }
+    curves = {f"phase ${i}": [(1, 2.0), (2, 1.0), (3, math.nan)] for i in range(4)} | {"wide": [(1, 1e3), (2, 1.0)]}
     figure = curves_figure(curves)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(curves)
     assert [axes.get_yscale() for axes in figure.axes] == ["linear"] * 4 + ["log"]

@@ -97,9 +97,7 @@ def test_row_labels_stand_beside_their_rows():
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
 def test_png_is_lossless(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    np.testing.assert_array_equal(
-        read(png_bytes(pixels)), pixels.reshape(5, 7) if shape[2:] == (1,) else pixels
-    )
+    np.testing.assert_array_equal(read(png_bytes(pixels)), pixels.reshape(5, 7) if shape[2:] == (1,) else pixels)
 
 
 def test_grey_pixels_make_a_grey_png():

@@ -96,12 +96,9 @@ def content(digits):
         clustering=evaluate_clustering(q, y, q, y),
         baselines={"label spreading": 3.6, "SVM": 7.1},
         samples=[ImageRow(str(digit), torch.tensor(x[y == digit][:10])) for digit in range(10)],
-        clusters=[Cluster(digit, x[y == digit][:8], str(digit), 36) for digit in range(10)]
-        + [Cluster(11, x[:0])],
+        clusters=[Cluster(digit, x[y == digit][:8], str(digit), 36) for digit in range(10)] + [Cluster(11, x[:0])],
         reconstructions=Reconstructions(torch.tensor(x[:14]), x[1:15] * 0.5),
-        mistakes=Mistakes(
-            x[wrong], y[wrong], predicted[wrong], [f"{i}.png" for i in wrong], np.full(9, 0.53)
-        ),
+        mistakes=Mistakes(x[wrong], y[wrong], predicted[wrong], [f"{i}.png" for i in wrong], np.full(9, 0.53)),
         codes=Codes(x[:, 0, 2:4, 3], y),
         curves={"reconstruct": [(1, 300.0), (2, 90.0)], "confuse": [(1, 0.7), (2, math.nan)]},
         adversaries=[
@@ -258,16 +255,12 @@ def test_file_names_that_are_not_utf8_can_be_written(digits):
 
 
 def decode(image):
-    return np.asarray(
-        Image.open(io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))))
-    )
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/png;base64,")))))
 
 
 def test_images_are_embedded_unchanged_with_words_for_them(digits):
     x, _ = digits
-    html = render_report(
-        ReportContent(title="t", samples=[ImageRow("three", x[:3]), ImageRow("one", x[3:4])])
-    )
+    html = render_report(ReportContent(title="t", samples=[ImageRow("three", x[:3]), ImageRow("one", x[3:4])]))
     first, second = Page(html).all("img")
     assert first["alt"] == "3 generated images: three"
     assert first["class"] == "pixelated"
@@ -340,9 +333,7 @@ def test_the_comparison_is_honest(baselines, comment):
     html = render_report(ReportContent(title="t", classification=result, baselines=baselines))
     assert f"<p>{comment}</p>" in html
     names = re.findall(r'<th scope="row"><bdi>(.*?)</bdi></th>\n<td><svg', html)
-    assert names == sorted(
-        ["this model", *baselines], key=lambda name: (baselines.get(name, 4.0), name == "a")
-    )
+    assert names == sorted(["this model", *baselines], key=lambda name: (baselines.get(name, 4.0), name == "a"))
     assert "within 1.6 to 9.8\u202f% (95" in html
 
 

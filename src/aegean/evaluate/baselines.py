@@ -104,16 +104,13 @@ def compare_baselines(
     x, y, new = _prepare(images, labels, test_images)
     truth = as_labels(test_labels, "test_labels")
     if len(truth) != len(new):
-        raise DataError(
-            f"{len(new)} test images and {len(truth)} test labels; give one label for each image."
-        )
+        raise DataError(f"{len(new)} test images and {len(truth)} test labels; give one label for each image.")
     unlabelled = np.flatnonzero(y < 0)
     if len(unlabelled) > unlabelled_limit:
         unlabelled = unlabelled[np.linspace(0, len(unlabelled) - 1, unlabelled_limit).astype(int)]
     used = np.sort(np.concatenate([np.flatnonzero(y >= 0), unlabelled]))
     return {
-        name: float(100.0 * np.mean(predict(x[used], y[used], new) != truth))
-        for name, predict in BASELINES.items()
+        name: float(100.0 * np.mean(predict(x[used], y[used], new) != truth)) for name, predict in BASELINES.items()
     }
 
 

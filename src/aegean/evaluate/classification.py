@@ -52,9 +52,7 @@ class Classification:
         order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
         pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, mistakes.shape), strict=True)]
         return [
-            (true, predicted, int(mistakes[true, predicted]))
-            for true, predicted in pairs
-            if mistakes[true, predicted]
+            (true, predicted, int(mistakes[true, predicted])) for true, predicted in pairs if mistakes[true, predicted]
         ]
 
 
@@ -74,9 +72,7 @@ def evaluate_classification(
     """
     true, predicted = as_labels(labels, "labels"), as_labels(predictions, "predictions")
     if len(true) != len(predicted):
-        raise DataError(
-            f"{len(true)} labels and {len(predicted)} predictions; give one prediction for each label."
-        )
+        raise DataError(f"{len(true)} labels and {len(predicted)} predictions; give one prediction for each label.")
     known = int(max(true.max(), predicted.max())) + 1
     count = known if classes is None else classes
     if known > count:
@@ -111,9 +107,7 @@ def expected_calibration_error(correct: Array, confidence: Array, bins: int = 15
     if not ((sure >= 0) & (sure <= 1)).all():
         raise DataError("a confidence is not in [0, 1]; give the probability of the predicted class.")
     where = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(
-        where, weights=sure - right, minlength=bins
-    )  # size of the bin times its signed distance
+    gaps = np.bincount(where, weights=sure - right, minlength=bins)  # size of the bin times its signed distance
     return float(np.abs(gaps).sum() / right.size)
 
 
@@ -125,11 +119,7 @@ def as_labels(values: Array, name: str) -> npt.NDArray[np.int64]:
     """
     array = np.asarray(values)
     if array.ndim != 1 or not array.size or not np.issubdtype(array.dtype, np.integer):
-        raise DataError(
-            f"{name}: expected integers of shape (n,), found {array.dtype} of shape {array.shape}."
-        )
+        raise DataError(f"{name}: expected integers of shape (n,), found {array.dtype} of shape {array.shape}.")
     if array.min() < 0:
-        raise DataError(
-            f"{name}: {array.min()} is not a class; leave unlabelled examples out before comparing."
-        )
+        raise DataError(f"{name}: {array.min()} is not a class; leave unlabelled examples out before comparing.")
     return array.astype(np.int64)

@@ -81,11 +81,7 @@ def evaluate_clustering(
 
     validation_q, test_q = _posterior(validation_q, "validation_q"), _posterior(test_q, "test_q")
     named, truth = as_labels(validation_labels, "validation_labels"), as_labels(test_labels, "test_labels")
-    if (
-        len(validation_q) != len(named)
-        or len(test_q) != len(truth)
-        or validation_q.shape[1] != test_q.shape[1]
-    ):
+    if len(validation_q) != len(named) or len(test_q) != len(truth) or validation_q.shape[1] != test_q.shape[1]:
         raise DataError(
             f"{validation_q.shape} and {test_q.shape} posteriors do not fit {len(named)} and {len(truth)} "
             "labels; give one row an image and one column a cluster."

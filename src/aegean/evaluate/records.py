@@ -119,9 +119,7 @@ def read_records(folder: str | Path) -> list[RunRecord]:
             raise DataError(f"{path}: not a record ({error}).") from None
         record = RunRecord.from_dict(values, where=str(path))
         if path != _place(Path(folder), record):
-            raise DataError(
-                f"{path}: is the record of {record.recipe}, seed {record.seed}; move it where it belongs."
-            )
+            raise DataError(f"{path}: is the record of {record.recipe}, seed {record.seed}; move it where it belongs.")
         records.append(record)
     return sorted(records, key=lambda record: (record.recipe, record.seed))
 
@@ -182,9 +180,7 @@ def markdown_table(
         summary = summarise(runs)
         shown = [name for name in (summary if metrics is None else metrics) if name in summary]
         if not shown:
-            raise DataError(
-                f"{recipe}: has none of {', '.join(metrics or ())}; on record: {', '.join(summary)}."
-            )
+            raise DataError(f"{recipe}: has none of {', '.join(metrics or ())}; on record: {', '.join(summary)}.")
         for name in shown:
             rows.append(
                 [
@@ -225,22 +221,16 @@ def render_tables(text: str, records: Sequence[RunRecord], paper: PaperFigures |
     if text.count("<!-- results:") != len(_MARKED.findall(text)) or text.count("<!-- /results -->") != len(
         _MARKED.findall(text)
     ):
-        raise DataError(
-            "every <!-- results:NAME --> needs one <!-- /results --> after it, and the other way round."
-        )
+        raise DataError("every <!-- results:NAME --> needs one <!-- /results --> after it, and the other way round.")
 
     def table(match: re.Match[str]) -> str:
         patterns, _, metrics = match[2].partition("|")
         chosen: list[RunRecord] = []
         for pattern in patterns.split():
-            found = [
-                record for record in records if fnmatchcase(record.recipe, pattern) and record not in chosen
-            ]
+            found = [record for record in records if fnmatchcase(record.recipe, pattern)]
             if not found:
-                raise DataError(
-                    f"{match[1]}: no record matches {pattern!r}; run the recipe, or correct the name."
-                )
-            chosen += found
+                raise DataError(f"{match[1]}: no record matches {pattern!r}; run the recipe, or correct the name.")
+            chosen += [record for record in found if record not in chosen]
         return f"{match[1]}\n{markdown_table(chosen, metrics.split() or None, paper)}\n{match[4]}"
 
     return _MARKED.sub(table, text)

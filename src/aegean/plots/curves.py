@@ -105,9 +105,7 @@ def curves_figure(curves: Mapping[str, Points]) -> "Figure":
     for index, (name, points) in enumerate(curves.items()):
         _finite(points, name)
         axes = figure.add_subplot(rows, columns, index + 1)
-        axes.plot(
-            [epoch for epoch, _ in points], [value for _, value in points], linewidth=1.5, color="#1d6a96"
-        )
+        axes.plot([epoch for epoch, _ in points], [value for _, value in points], linewidth=1.5, color="#1d6a96")
         axes.set_title(name, fontsize=10, loc="left", parse_math=False)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=8)

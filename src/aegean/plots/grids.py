@@ -34,9 +34,7 @@ def to_pixels(images: Array) -> Pixels:
         DataError: another shape or range, or NaN.
     """
     array = np.asarray(images.detach().cpu().float() if isinstance(images, torch.Tensor) else images)
-    given_bytes = array.dtype == np.uint8 or (
-        isinstance(images, torch.Tensor) and images.dtype == torch.uint8
-    )
+    given_bytes = array.dtype == np.uint8 or (isinstance(images, torch.Tensor) and images.dtype == torch.uint8)
     if array.ndim != 4 or not array.size or array.shape[1] not in {1, 3}:
         raise DataError(f"expected images of shape (n, c, h, w) with 1 or 3 channels, found {array.shape}.")
     if not given_bytes:
@@ -106,9 +104,7 @@ def png_bytes(pixels: Pixels) -> bytes:
     """
     channels = pixels.shape[2:]
     if channels in {(3,), (4,)} and (pixels[..., :1] == pixels[..., 1:3]).all():
-        image = Image.fromarray(pixels).convert(
-            "L" if channels == (3,) else "LA"
-        )  # grey: a third of the size
+        image = Image.fromarray(pixels).convert("L" if channels == (3,) else "LA")  # grey: a third of the size
     else:
         image = Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
     stream = io.BytesIO()

@@ -47,15 +47,8 @@ def project_simplex(q: Array) -> npt.NDArray[np.float64]:
         DataError: not probabilities of three categories.
     """
     array = np.asarray(q, dtype=np.float64)
-    if (
-        array.ndim != 2
-        or array.shape[1] != 3
-        or not np.allclose(array.sum(axis=1), 1, atol=1e-3)
-        or (array < 0).any()
-    ):
-        raise DataError(
-            f"expected probabilities of three categories, shape (n, 3), found shape {array.shape}."
-        )
+    if array.ndim != 2 or array.shape[1] != 3 or not np.allclose(array.sum(axis=1), 1, atol=1e-3) or (array < 0).any():
+        raise DataError(f"expected probabilities of three categories, shape (n, 3), found shape {array.shape}.")
     return array @ _CORNERS  # type: ignore[no-any-return]
 
 
@@ -91,9 +84,7 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
     parts = []
     if simplex:
         outline = "L".join(f"{x:.1f} {height - y:.1f}" for x, y in place(_CORNERS))
-        parts.append(
-            f'<path class="axis" d="M{outline}Z" fill="none" stroke="currentColor" stroke-opacity=".3"/>'
-        )
+        parts.append(f'<path class="axis" d="M{outline}Z" fill="none" stroke="currentColor" stroke-opacity=".3"/>')
     names = []
     for label in np.unique(classes):  # -1 comes first, so the classes lie above the unlabelled points
         placed = place(points[classes == label])
@@ -143,21 +134,14 @@ def _prepare(
     codes: Array, labels: Array, class_names: Sequence[str]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], bool]:
     points, classes = np.asarray(codes, dtype=np.float64), np.asarray(labels).astype(np.int64)
-    if (
-        points.ndim != 2
-        or points.shape[1] not in {2, 3}
-        or classes.shape != (len(points),)
-        or not len(points)
-    ):
+    if points.ndim != 2 or points.shape[1] not in {2, 3} or classes.shape != (len(points),) or not len(points):
         raise DataError(
             f"expected codes of shape (n, 2) or (n, 3) and n labels, found {points.shape}, {classes.shape}."
         )
     if not np.isfinite(points).all():
         raise DataError("a code is not finite; the model has diverged.")
     if classes.min() < -1 or classes.max() >= len(class_names):
-        raise DataError(
-            f"labels {classes.min()} to {classes.max()} do not fit {len(class_names)} class names."
-        )
+        raise DataError(f"labels {classes.min()} to {classes.max()} do not fit {len(class_names)} class names.")
     simplex = points.shape[1] == 3
     return (project_simplex(points) if simplex else points), classes, simplex
 

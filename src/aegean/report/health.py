@@ -41,9 +41,7 @@ class AdversaryHealth:
 
     def __post_init__(self) -> None:
         if not self.discriminator_loss:
-            raise DataError(
-                f"{self.name}: no losses of the discriminator; leave this adversary out of the report."
-            )
+            raise DataError(f"{self.name}: no losses of the discriminator; leave this adversary out of the report.")
 
     @property
     def final_loss(self) -> float:

@@ -5,11 +5,12 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from aegean.errors import DataError
@@ -53,13 +54,8 @@ def render_report(content: ReportContent) -> str:
     Raises:
         DataError: images or codes of a wrong shape or range.
     """
-    here = resources.files("aegean.report")
-    style = here.joinpath("style.css").read_text(encoding="utf-8")
+    template, style = _template(), _read("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(here.joinpath("template.html").read_text(encoding="utf-8"))
     names = _Names(content.class_names)
     page = template.render(
         content=content,
@@ -69,9 +65,7 @@ def render_report(content: ReportContent) -> str:
         lead=lead(content),
         baselines=_baselines(content),
         samples=_strips([(row, f"generated images: {row.name}") for row in content.samples or ()]),
-        clusters=_strips(
-            [(row, f"typical members of cluster {row.number}") for row in content.clusters or ()]
-        ),
+        clusters=_strips([(row, f"typical members of cluster {row.number}") for row in content.clusters or ()]),
         confusion=_confusion(content.classification, names),
         measures=_measures(content.clustering),
         reconstructions=_reconstructions(content.reconstructions),
@@ -83,6 +77,16 @@ def render_report(content: ReportContent) -> str:
     )
     # A file name that is not UTF-8 holds surrogates, which no browser and no file takes.
     return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _read(name: str) -> str:
+    return resources.files("aegean.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_read("template.html"))
 
 
 def lead(content: ReportContent) -> list[str]:
@@ -247,9 +251,7 @@ def _reconstructions(shown: Reconstructions | None) -> list[Picture] | None:
         return None
     originals, rebuilt = shown.originals, shown.rebuilt
     if tuple(originals.shape) != tuple(rebuilt.shape):
-        raise DataError(
-            f"{tuple(originals.shape)} originals, {tuple(rebuilt.shape)} reconstructions; give pairs."
-        )
+        raise DataError(f"{tuple(originals.shape)} originals, {tuple(rebuilt.shape)} reconstructions; give pairs.")
     columns = min(len(originals), _columns(originals))
     pictures = []
     for start in range(0, len(originals), columns):
@@ -266,9 +268,7 @@ def _mistakes(shown: Mistakes | None, names: _Names) -> list[dict[str, Any]] | N
     sure = shown.confidence
     beside = [shown.true, shown.predicted, shown.names, sure]
     if any(values is not None and len(values) != len(shown.images) for values in beside):
-        raise DataError(
-            f"{len(shown.images)} mistakes; give a class, prediction, name and confidence for each."
-        )
+        raise DataError(f"{len(shown.images)} mistakes; give a class, prediction, name and confidence for each.")
     tiles = []
     for index in range(len(shown.images)):
         true, predicted = names[int(shown.true[index])], names[int(shown.predicted[index])]

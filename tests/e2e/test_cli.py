@@ -1,0 +1,318 @@
+"""The command line from end to end, in a temporary folder, as a person would use it."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aegean import recipes
+from aegean.cli import main
+from aegean.config import parse_overrides
+
+TINY = [
+    "train.batch_size=50", "train.labelled_batch_size=50", "train.precision=float32",
+    "model.encoder.stages=[[1,3,8]]", "model.decoder.blocks=1", "model.decoder.channels=8",
+    "model.discriminator.widths=[32]",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def aegean(*arguments: str | Path, cwd: Path, check: int | None = 0) -> Done:
+    """Run a command in this process (importing torch anew for each would take minutes)."""
+    out, err = io.StringIO(), io.StringIO()
+    before = Path.cwd(), sys.argv
+    os.chdir(cwd)
+    sys.argv = ["aegean", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        os.chdir(before[0])
+        sys.argv = before[1]
+    code = ended.value.code
+    done = Done(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+    if check is not None:
+        assert done.returncode == check, f"{arguments}: {done}"
+    return done
+
+
+def assert_one_sentence(done: Done) -> str:
+    """Errors of use: status 2, one line on stderr, no traceback."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("aegean: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run, `run`."""
+    folder = tmp_path_factory.mktemp("home")
+    done = aegean("train", "digits-pixelgan-100", "--epochs", "2", "--out", "run", *TINY, cwd=folder)
+    assert re.search(r"error\s+\d", done.stdout)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six small JPEGs of one size in two class folders, and a name that is HTML."""
+    rng = np.random.default_rng(0)
+    for name in (
+        "cats/a.png",
+        "cats/<img src=x onerror=alert(1)>.png",
+        "cats/c.png",
+        "dogs/d.png",
+        "dogs/e.png",
+        "dogs/f.png",
+    ):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+def test_a_run_folder_explains_itself(home: Path) -> None:
+    run = home / "run"
+    names = {path.name for path in run.iterdir()}
+    assert {"README.txt", "command.txt", "environment.json", "experiment.yaml", "metrics.jsonl", "checkpoints"} <= names
+    assert "aegean train digits-pixelgan-100 --epochs 2" in (run / "command.txt").read_text()
+    assert "aegean resume run" in (run / "README.txt").read_text()
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert {"reconstruct", "discriminate", "confuse", "classify", "classify/accuracy"} <= rows[0].keys()
+    assert set(json.loads((run / "evaluation.json").read_text())) == {"error", "calibration_error", "nats"}
+    assert {path.suffix for path in run.rglob("*") if path.is_file()} <= {
+        ".txt",
+        ".json",
+        ".yaml",
+        ".jsonl",
+        ".safetensors",
+    }
+
+
+def test_every_command_has_help_with_an_example(home: Path) -> None:
+    commands = [
+        ["demo"], ["train"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["encode"],
+        ["predict"], ["report"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
+        ["data", "fetch"], ["data", "check"],
+    ]  # fmt: skip
+    listed = aegean("--help", cwd=home).stdout
+    for command in commands:
+        assert command[0] in listed
+        text = aegean(*command, "--help", cwd=home).stdout
+        assert re.search(rf"Examples?: aegean {' '.join(command)}", text), text
+
+
+def test_a_run_can_be_used(home: Path) -> None:
+    aegean("sample", "run", "-n", "6", "--class", "3", "--out", "threes.png", cwd=home)
+    aegean("sample", "run", "-n", "6", "--out", "samples.npz", cwd=home)
+    aegean("reconstruct", "run", "-n", "20", cwd=home)
+    aegean("encode", "run", cwd=home)
+    aegean("encode", "run", "--out", "codes.npz", cwd=home)
+    aegean("predict", "run", cwd=home)
+    aegean("evaluate", "run", cwd=home)
+    for name in ("threes.png", "reconstructions.png"):
+        with Image.open(home / name) as image:
+            assert min(image.size) > 20
+    with np.load(home / "samples.npz", allow_pickle=False) as arrays:
+        assert (arrays["images"].shape, arrays["images"].dtype) == ((6, 8, 8, 1), np.uint8)
+    with np.load(home / "codes.npz", allow_pickle=False) as arrays:
+        assert arrays["codes"].shape == (360, 10)
+        np.testing.assert_allclose(arrays["codes"].sum(axis=1), 1, rtol=1e-4)
+    header, *rows = (home / "predictions.csv").read_text().splitlines()
+    assert header == "file,label,confidence"
+    assert len(rows) == 360
+    assert len((home / "codes.csv").read_text().splitlines()) == 361
+
+
+def test_the_same_seed_draws_the_same_images(home: Path) -> None:
+    pixels = []
+    for seed, name in ((0, "a.npz"), (0, "b.npz"), (1, "c.npz")):
+        aegean("sample", "run", "-n", "4", "--seed", str(seed), "--out", name, cwd=home)
+        with np.load(home / name, allow_pickle=False) as arrays:
+            pixels.append(arrays["images"])
+    assert (pixels[0] == pixels[1]).all()
+    assert (pixels[0] != pixels[2]).any()
+
+
+def test_a_model_is_used_on_a_folder_of_images(home: Path, photos: Path) -> None:
+    done = aegean("predict", "run", photos, "--out", "photos.csv", cwd=home)
+    assert "6 predictions" in done.stdout
+    assert "cats/a.png" in (home / "photos.csv").read_text()
+    aegean("encode", "run", photos, "--out", "photo-codes.csv", cwd=home)
+    aegean("reconstruct", "run", photos, "--out", "photos.png", cwd=home)
+    assert (home / "photos.png").is_file()
+
+
+def test_the_report_is_one_page_without_requests(home: Path) -> None:
+    done = aegean("report", "run", cwd=home)
+    assert str((home / "run" / "report.html").resolve()) in done.stdout
+    page = (home / "run" / "report.html").read_text()
+    assert "held-out images were labelled correctly" in page
+    assert "aegean train digits-pixelgan-100" in page
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+
+
+def test_a_folder_of_images_trains_from_a_configuration_file(home: Path, photos: Path) -> None:
+    text = aegean("recipes", "show", "digits-pixelgan-100", cwd=home).stdout
+    (home / "my.yaml").write_text(text)
+    settings = [
+        f"data={{kind: folder, path: '{photos}', test: 2, labels_per_class: 1}}", "model.prior.categories=2",
+        "train.epochs=1", "train.batch_size=4", "name=mine",
+    ]  # fmt: skip
+    done = aegean("train", "my.yaml", *TINY[2:], *settings, "--out", "mine", cwd=home)
+    assert "6" not in done.stderr
+    aegean("report", "mine", cwd=home)
+    page = (home / "mine" / "report.html").read_text()
+    assert "<img src=x onerror" not in page
+
+
+def test_resuming_equals_training_at_once(home: Path) -> None:
+    """train(2) equals train(1) + resume(2), through the command line, bit for bit."""
+    aegean("train", "digits-pixelgan-100", "--epochs", "1", "--out", "parts", "--threads", "1", *TINY, cwd=home)
+    aegean("resume", "parts", "--epochs", "2", "--threads", "1", cwd=home)
+    aegean("train", "digits-pixelgan-100", "--epochs", "2", "--out", "whole", "--threads", "1", *TINY, cwd=home)
+    for name in ("model.safetensors", "trainer.safetensors"):
+        parts, whole = (sorted((home / run / "checkpoints").iterdir())[-1] / name for run in ("parts", "whole"))
+        assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(home: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "aegean",
+        "train",
+        "digits-pixelgan-100",
+        "--epochs",
+        "500",
+        "--out",
+        "long",
+        *TINY,
+    ]
+    with subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (home / "long" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Go on with: aegean resume long" in output
+    assert list((home / "long" / "checkpoints").glob("step-*"))
+    done = aegean("resume", "long", "--epochs", "1", cwd=home, check=None)
+    epochs = len((home / "long" / "metrics.jsonl").read_text().splitlines())
+    if epochs > 1:
+        assert "epochs are done already" in assert_one_sentence(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "pixelgan-mnist-10"], "did you mean 'pixelgan-mnist-100'?"),
+        (["train", "none.yaml"], "none.yaml: cannot be read"),
+        (["train", "digits-pixelgan-100", "train.epoch=3"], "unknown key 'train.epoch'; did you mean 'epochs'?"),
+        (["train", "digits-pixelgan-100", "train.epochs=three"], "'train.epochs' is 'three'"),
+        (["train", "digits-pixelgan-100", "train.epochs"], "write KEY=VALUE"),
+        (["train", "digits-pixelgan-100", "data.labels_per_class=500"], "labelled training images, but 500 a class were asked"),
+        (["train", "digits-pixelgan-100", "model.prior.categories=9"], "model.prior has 9 categories, the data has 10 classes"),
+        (["train", "digits-pixelgan-100", "train.device=toaster"], "'toaster' cannot be used"),
+        (["train", "digits-pixelgan-100", "data={kind: folder, path: nowhere}"], "nowhere"),
+        (["train", "digits-pixelgan-100", "model.encoder.stages=[[1,3,8],[1,3,8],[1,3,8],[1,3,8]]"], "too small to be halved 4 times"),
+        (["train", "digits-pixelgan-100", "--out", "run"], "holds a run already"),
+        (["train", "digits-pixelgan-100", "--out", "/proc/none/run"], "/proc/none"),
+        (["resume", "nowhere"], "no run here"),
+        (["evaluate", "nowhere"], "no run here"),
+        (["sample", "run", "--class", "10"], "the model has the classes 0 to 9"),
+        (["sample", "run", "--out", "x.gif"], "written as .png or .npz"),
+        (["predict", "run", "nowhere"], "nowhere"),
+        (["encode", "run", "--out", "/proc/none/codes.csv"], "cannot be written"),
+        (["data", "fetch", "mnits"], "did you mean 'mnist'?"),
+        (["data", "check", "nowhere"], "nowhere"),
+        (["data", "check", "run", "--size", "big"], "write height x width, as 32x32"),
+        (["data", "check", "run"], "run"),
+        (["recipes", "show", "nothing-like-it"], "There is no recipe or file"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_status_2(arguments: list[str], message: str, home: Path) -> None:
+    tiny = TINY if arguments[0] == "train" and "--out" not in arguments else []
+    before = sorted(path.name for path in home.iterdir())
+    place = ["--out", "unwanted"] if arguments[0] == "train" and "--out" not in arguments else []
+    overrides = [setting for setting in tiny if not any(setting.split("=")[0] == a.split("=")[0] for a in arguments)]
+    line = assert_one_sentence(aegean(*arguments, *overrides, *place, cwd=home, check=None))
+    assert message in line
+    assert sorted(path.name for path in home.iterdir()) == before  # nothing was begun
+
+
+def test_unknown_commands_and_options_are_errors_of_use(home: Path) -> None:
+    for arguments in (["trian"], ["sample", "run", "--nothing"], ["sample"]):
+        done = aegean(*arguments, cwd=home, check=2)
+        assert "Traceback" not in done.stderr
+
+
+def test_damaged_checkpoints_are_one_sentence(home: Path) -> None:
+    aegean("train", "digits-pixelgan-100", "--epochs", "1", "--out", "damaged", *TINY, cwd=home)
+    (checkpoint,) = (home / "damaged" / "checkpoints").iterdir()
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "damaged or truncated" in assert_one_sentence(aegean("evaluate", "damaged", cwd=home, check=None))
+
+
+def test_data_list_and_check(home: Path, photos: Path) -> None:
+    listed = aegean("data", "list", cwd=home).stdout
+    assert "digits" in listed
+    assert "mnist" in listed
+    checked = aegean("data", "check", photos, cwd=home).stdout
+    assert "6" in checked
+    assert "cats" in checked
+    (photos / "cats" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    assert "broken.jpg" in aegean("data", "check", photos, cwd=home, check=1).stdout
+
+
+def test_python_dash_m_aegean_is_the_command(home: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "aegean", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", done.stdout)
+
+
+def test_doctor_and_version(home: Path) -> None:
+    text = aegean("doctor", cwd=home).stdout
+    for word in ("aegean", "torch", "device", "precision", "threads"):
+        assert word in text
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", aegean("--version", cwd=home).stdout.strip())
+
+
+def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = recipes.get
+    small = get("digits-pixelgan-100").override({"train.epochs": 1, **parse_overrides(TINY)})
+    monkeypatch.setattr(recipes, "get", lambda name: small if name == "digits-pixelgan-100" else get(name))
+    done = aegean("reproduce", "digits-pixelgan-100", "--seeds", "2", "--baselines", cwd=home)
+    assert "seed 1" in done.stdout
+    files = sorted((home / "results" / "digits-pixelgan-100").iterdir())
+    assert [path.name for path in files] == ["seed-0.json", "seed-1.json"]
+    record = json.loads(files[1].read_text())
+    assert (record["seed"], record["epochs"], record["kind"]) == (1, 1.0, "stabilised")
+    assert {"error", "nats", "baseline SVM", "baseline label spreading"} <= record["metrics"].keys()
+    page = home / "page.md"
+    page.write_text("# Page\n\n<!-- results:digits-pixelgan-100 | error -->\n<!-- /results -->\n")
+    assert aegean("tables", "page.md", "--check", cwd=home, check=1).stdout.startswith("out of date")
+    assert "updated: page.md" in aegean("tables", "page.md", cwd=home).stdout
+    assert "digits-pixelgan-100" in page.read_text().split("-->")[1]
+    assert not aegean("tables", "page.md", "--check", cwd=home).stdout
