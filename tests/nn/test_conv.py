@@ -105,9 +105,7 @@ def test_a_decoder_starts_small_and_doubles():
 def test_a_transposed_convolution_is_not_cut_inside():
     """The whole kernel reaches the output, centred where the input pixel lies at twice the size."""
     for kernel in (4, 5, 6):
-        decoder = StridedDecoderConfig(widths=(1,), kernel=kernel, batch_norm="none").build_decoder(
-            1, (1, 16, 16)
-        )
+        decoder = StridedDecoderConfig(widths=(1,), kernel=kernel, batch_norm="none").build_decoder(1, (1, 16, 16))
         last = decoder[-1].convolution
         nn.init.ones_(last.weight)
         maps = torch.zeros(1, 1, 8, 8)
@@ -124,17 +122,13 @@ def test_a_discriminator_normalises_all_hidden_layers_but_the_first():
     assert order(discriminator) == [*convolutions, "Linear", "BatchNorm1d", "LeakyReLU", "Linear"]
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape"), [(0, (4, 4, 4)), (1, (6, 2, 2)), (2, (7,)), (-1, (7,)), (-2, (6, 2, 2))]
-)
+@pytest.mark.parametrize(("layer", "shape"), [(0, (4, 4, 4)), (1, (6, 2, 2)), (2, (7,)), (-1, (7,)), (-2, (6, 2, 2))])
 def test_a_discriminator_shows_the_chosen_layer(layer, shape):
     config = ImageDiscriminatorConfig(widths=(4, 6), hidden=(7,), feature_layer=layer)
     discriminator, x = config.build_discriminator((1, 8, 8)).eval(), torch.rand(2, 1, 8, 8)
     logits, features = discriminator(x)
     assert features.shape[1:] == shape
-    for rest in list(discriminator.layers)[
-        layer % 3 + 1 :
-    ]:  # the features are what the logit is computed from
+    for rest in list(discriminator.layers)[layer % 3 + 1 :]:  # the features are what the logit is computed from
         features = rest(features)
     torch.testing.assert_close(logits, features[:, 0])
 

@@ -72,9 +72,7 @@ def test_an_encoder_takes_images_and_extra_inputs():
 @pytest.mark.parametrize(("built_for", "given"), [(0, 2), (2, None), (2, 3)])
 def test_wrong_extra_inputs_are_refused(built_for, given):
     encoder = MLPConfig(widths=(7,)).build_encoder((1, 4, 4), 2, built_for)
-    with pytest.raises(
-        ConfigError, match=f"built for {built_for} extra inputs beside the image, not {given or 0}"
-    ):
+    with pytest.raises(ConfigError, match=f"built for {built_for} extra inputs beside the image, not {given or 0}"):
         encoder(torch.rand(3, 1, 4, 4), None if given is None else torch.randn(3, given))
 
 
@@ -98,9 +96,7 @@ def test_layers_of_no_units_are_refused(inputs, outputs):
         MLPConfig(widths=()).build(inputs, outputs)
 
 
-@pytest.mark.parametrize(
-    "bad", [{"widths": (7, 0)}, {"dropout": 1.0}, {"init_std": 0.0}, {"batch_norm": True}]
-)
+@pytest.mark.parametrize("bad", [{"widths": (7, 0)}, {"dropout": 1.0}, {"init_std": 0.0}, {"batch_norm": True}])
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         MLPConfig(**bad)

@@ -193,9 +193,7 @@ class ImageDiscriminatorConfig(Config):
     def _check(self) -> Self:
         count = len(self.widths) + len(self.hidden)
         if not -count <= self.feature_layer < count:
-            raise ValueError(
-                f"feature_layer is {self.feature_layer}; the {count} hidden layers are 0 to {count - 1}."
-            )
+            raise ValueError(f"feature_layer is {self.feature_layer}; the {count} hidden layers are 0 to {count - 1}.")
         return self
 
     def build_discriminator(self, shape: Shape, extra_inputs: int = 0) -> "ConvDiscriminator":

@@ -112,9 +112,7 @@ class MLPDiscriminator(nn.Module):
 def linear_layer(inputs: int, outputs: int, batch_norm: bool) -> list[nn.Module]:
     """Return a linear layer, and batch normalisation (which then brings the constant term) after it."""
     if inputs < 1 or outputs < 1:
-        raise ConfigError(
-            f"A layer from {inputs} to {outputs} units cannot be built; both must be 1 or more."
-        )
+        raise ConfigError(f"A layer from {inputs} to {outputs} units cannot be built; both must be 1 or more.")
     linear = nn.Linear(inputs, outputs, bias=not batch_norm)
     return [linear, nn.BatchNorm1d(outputs)] if batch_norm else [linear]
 

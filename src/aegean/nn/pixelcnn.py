@@ -55,15 +55,11 @@ class PixelCNNConfig(Config):
     def _check(self) -> Self:
         for name, (rows, columns) in (("filter", self.filter), ("first_filter", self.first_filter)):
             if rows < 1 or columns < 3 or columns % 2 == 0:
-                raise ValueError(
-                    f"{name} is {rows} by {columns}; it needs 1 or more rows and 3, 5, 7, ... columns."
-                )
+                raise ValueError(f"{name} is {rows} by {columns}; it needs 1 or more rows and 3, 5, 7, ... columns.")
         if self.conditioning == "location-invariant":
             for name in ("condition_hidden", "condition_maps"):
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        f"{name} has no effect on location-invariant conditioning; leave it out."
-                    )
+                    raise ValueError(f"{name} has no effect on location-invariant conditioning; leave it out.")
         return self
 
     def build(self, condition: int, shape: Shape, outputs: int) -> "PixelCNN":
@@ -164,15 +160,11 @@ class PixelCNN(nn.Module):
         params: Tensor = self.output(F.relu(self.hidden(F.relu(h)), inplace=True))
         return params
 
-    def condition_on(
-        self, condition: Tensor | None
-    ) -> tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | None]:
+    def condition_on(self, condition: Tensor | None) -> tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | None]:
         """Return the biases (vertical, horizontal) of each layer and the input map that a condition makes."""
         given = 0 if condition is None else condition.shape[-1]
         if given != self.condition:
-            raise ConfigError(
-                f"The PixelCNN was built for a condition of {self.condition} numbers, not {given}."
-            )
+            raise ConfigError(f"The PixelCNN was built for a condition of {self.condition} numbers, not {given}.")
         biases = () if self.bias is None else self.bias(condition)
         pairs = list(zip(biases[::2], biases[1::2], strict=True))
         spatial = None if self.input_map is None else self.input_map(condition)
@@ -190,9 +182,7 @@ class CausalLayer(nn.Module):
         residual: the horizontal stack adds to its input. Only the first layer, on the image, does not.
     """
 
-    def __init__(
-        self, inputs: int, channels: int, filter: tuple[int, int], gated: bool, residual: bool = True
-    ) -> None:
+    def __init__(self, inputs: int, channels: int, filter: tuple[int, int], gated: bool, residual: bool = True) -> None:
         super().__init__()
         rows, columns = filter
         width = 2 * channels if gated else channels

@@ -70,10 +70,7 @@ def sample(
         spatial = torch.zeros(n, 0, height, width, device=device)
     images = torch.zeros(n, *shape, device=device)
     columns = [_Columns(layer, n, width, device) for layer in net.causal_layers]
-    rows = [
-        torch.zeros(n, layer.vertical.in_channels, layer.rows, width, device=device)
-        for layer in net.causal_layers
-    ]
+    rows = [torch.zeros(n, layer.vertical.in_channels, layer.rows, width, device=device) for layer in net.causal_layers]
     head = [(module.weight.flatten(1), module.bias) for module in (net.hidden, net.output)]
 
     # What stands above the first row and left of the first pixel is 0, the padding of `PixelCNN.forward`.
@@ -100,9 +97,7 @@ def sample(
             noise = uniforms[..., i : i + 1, j : j + 1]
             pixel = likelihood.sample_from(h.float()[:, :, None, None], noise)
             if given is not None and known is not None:
-                pixel = torch.where(
-                    known[..., i : i + 1, j : j + 1], given[:, :, i : i + 1, j : j + 1], pixel
-                )
+                pixel = torch.where(known[..., i : i + 1, j : j + 1], given[:, :, i : i + 1, j : j + 1], pixel)
             images[:, :, i : i + 1, j : j + 1] = pixel
             left = 2.0 * pixel[:, :, 0, 0] - 1.0
         row_above = 2.0 * images[:, :, i : i + 1] - 1.0
@@ -189,14 +184,10 @@ def _check(
     if condition is not None and condition.shape[:1] != (n,):
         raise ConfigError(f"{n} images need {n} conditions; {len(condition)} were given.")
     if (given is None) != (known is None):
-        raise ConfigError(
-            "`given` (images) and `known` (which of their pixels to keep) are only of use together."
-        )
+        raise ConfigError("`given` (images) and `known` (which of their pixels to keep) are only of use together.")
     if given is not None and given.shape != (n, *shape):
         raise ConfigError(f"`given` must be of shape {(n, *shape)}, not {tuple(given.shape)}.")
-    if known is not None and (
-        known.dtype != torch.bool or known.shape not in (shape[1:], (n, 1, *shape[1:]))
-    ):
+    if known is not None and (known.dtype != torch.bool or known.shape not in (shape[1:], (n, 1, *shape[1:]))):
         raise ConfigError(
             f"`known` must be boolean and of shape {shape[1:]} or {(n, 1, *shape[1:])}, "
             f"not {known.dtype} and {tuple(known.shape)}."
@@ -204,12 +195,8 @@ def _check(
     expected = (n, *likelihood.noise_shape(*shape))
     if uniforms is None:
         device = next(net.parameters()).device
-        drawn = torch.rand(
-            expected, generator=generator, device=device if generator is None else generator.device
-        )
-        return drawn.clamp(min=2.0**-25).to(
-            device
-        )  # rand gives multiples of 2^-24, 0 among them, and never 1
+        drawn = torch.rand(expected, generator=generator, device=device if generator is None else generator.device)
+        return drawn.clamp(min=2.0**-25).to(device)  # rand gives multiples of 2^-24, 0 among them, and never 1
     if uniforms.shape != expected:
         raise ConfigError(f"`uniforms` must be of shape {expected}, not {tuple(uniforms.shape)}.")
     return uniforms
