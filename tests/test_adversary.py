@@ -153,9 +153,7 @@ def test_without_r1_the_discriminator_is_not_called():
 def test_r1_anneals():
     adversary = Adversary(r1=Anneal(start=2.0, end=0.0, epochs=10.0))
     weights, real = torch.ones(2), torch.ones(1, 2)
-    penalties = [
-        float(adversary.r1_penalty(lambda z: z @ weights, real, epoch)) for epoch in (0.0, 5.0, 10.0)
-    ]
+    penalties = [float(adversary.r1_penalty(lambda z: z @ weights, real, epoch)) for epoch in (0.0, 5.0, 10.0)]
     assert penalties == pytest.approx([2.0, 1.0, 0.0])
 
 

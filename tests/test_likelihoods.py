@@ -59,9 +59,7 @@ def naive_mixture(params, x, components, levels):
                 a = (v[j] - mean + (math.inf if v[j] == 1 else half)) / scale
                 b = (v[j] - mean - (math.inf if v[j] == -1 else half)) / scale
                 # Of two equal differences, the one that does not cancel.
-                joint = joint * (
-                    a.sigmoid() - b.sigmoid() if v[j] < mean else (-b).sigmoid() - (-a).sigmoid()
-                )
+                joint = joint * (a.sigmoid() - b.sigmoid() if v[j] < mean else (-b).sigmoid() - (-a).sigmoid())
             probability = probability + joint
         total[i] += probability.log()
     return total
@@ -110,9 +108,7 @@ def test_gradients_agree_with_finite_differences(likelihood):
     with torch.no_grad():
         for i in range(params.numel()):
             change = torch.zeros_like(params).view(-1).index_fill(0, torch.tensor(i), step).view_as(params)
-            slope = (likelihood.log_prob(params + change, x) - likelihood.log_prob(params - change, x)) / (
-                2 * step
-            )
+            slope = (likelihood.log_prob(params + change, x) - likelihood.log_prob(params - change, x)) / (2 * step)
             assert float(slope) == pytest.approx(float(gradient.view(-1)[i]), abs=0.02, rel=0.02)
 
 

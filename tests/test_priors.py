@@ -182,9 +182,7 @@ def test_swiss_roll_is_uniform_along_its_length():
     z = prior.sample(20_000, generator=rng()).double().numpy()
     angle = np.linspace(0, 4 * math.pi, 200_001)
     curve = 3.0 * angle / angle[-1]
-    length = np.concatenate(
-        [[0], np.hypot(np.diff(curve * np.cos(angle)), np.diff(curve * np.sin(angle))).cumsum()]
-    )
+    length = np.concatenate([[0], np.hypot(np.diff(curve * np.cos(angle)), np.diff(curve * np.sin(angle))).cumsum()])
     share = np.interp(np.hypot(*z.T), curve, length / length[-1])
     away = np.hypot(*z.T) > 0.1  # nearer to the origin, the noise hides the direction
     on_the_curve = (np.hypot(*z.T) / 3.0 * angle[-1])[away]

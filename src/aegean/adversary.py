@@ -160,7 +160,5 @@ class Adversary(Config):
 def _flat(logits: Tensor) -> Tensor:
     """Return float32 logits (n,) from (n,) or (n, 1); anything else would broadcast to a wrong loss."""
     if logits.ndim != 1 and not (logits.ndim == 2 and logits.shape[1] == 1):
-        raise ConfigError(
-            f"A discriminator must give one logit a sample, (n,) or (n, 1), not {tuple(logits.shape)}."
-        )
+        raise ConfigError(f"A discriminator must give one logit a sample, (n,) or (n, 1), not {tuple(logits.shape)}.")
     return logits.float().reshape(-1)

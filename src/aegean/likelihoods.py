@@ -79,9 +79,7 @@ class Likelihood(Config):
             DataError: they are not float, not of shape (n, c, h, w), or not all in [0, 1].
         """
         if x.ndim != 4 or not x.is_floating_point():
-            raise DataError(
-                f"Images must be floats of shape (n, c, h, w), not {x.dtype} of {tuple(x.shape)}."
-            )
+            raise DataError(f"Images must be floats of shape (n, c, h, w), not {x.dtype} of {tuple(x.shape)}.")
         if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # written so that NaN fails too
             hint = "; divide by 255" if 1 < x.max() <= 255 and x.min() >= 0 else ""
             raise DataError(f"Images must be in [0, 1]; found {x.min():g} to {x.max():g}{hint}.")
@@ -264,9 +262,7 @@ class DiscretizedLogisticMixture(Likelihood):
 
 
 #: A likelihood in a recipe or a file, told apart by `kind`.
-LikelihoodConfig = Annotated[
-    Bernoulli | GaussianLikelihood | DiscretizedLogisticMixture, Field(discriminator="kind")
-]
+LikelihoodConfig = Annotated[Bernoulli | GaussianLikelihood | DiscretizedLogisticMixture, Field(discriminator="kind")]
 
 
 def _check_shapes(likelihood: Likelihood, params: Tensor, x: Tensor) -> None:

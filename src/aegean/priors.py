@@ -187,9 +187,7 @@ class Categorical(Prior, Config):
                     f"{self.categories} categories need as many probabilities, not {len(self.probabilities)}."
                 )
             if abs(sum(self.probabilities) - 1.0) > 1e-6:
-                raise ValueError(
-                    f"the probabilities add up to {sum(self.probabilities):g}; they must add up to 1."
-                )
+                raise ValueError(f"the probabilities add up to {sum(self.probabilities):g}; they must add up to 1.")
         return self
 
     @property
@@ -294,10 +292,7 @@ class Product(Prior, Config):
         """Draw codes; see `Prior.sample`."""
         if self.components is None:
             _refuse_labels(self, labels)
-        draws = [
-            part.sample(n, None if part.components is None else labels, generator, device)
-            for part in self.parts
-        ]
+        draws = [part.sample(n, None if part.components is None else labels, generator, device) for part in self.parts]
         return torch.cat(draws, dim=1)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -344,9 +339,7 @@ def check_prior(prior: object, dim: int, components: int | None = None) -> Prior
     """
     name = type(prior).__name__
     if not callable(getattr(prior, "sample", None)):
-        raise ConfigError(
-            f"The prior {name} has no method sample(n), which must return a tensor of shape (n, {dim})."
-        )
+        raise ConfigError(f"The prior {name} has no method sample(n), which must return a tensor of shape (n, {dim}).")
     ready: Prior = _Custom(prior, dim)
     if isinstance(prior, Prior) and hasattr(prior, "dim") and hasattr(prior, "components"):
         ready = prior
@@ -422,9 +415,7 @@ def _check_sample(z: object, prior: object, n: int, dim: int) -> None:
 
 def _refuse_labels(prior: object, labels: Tensor | None) -> None:
     if labels is not None:
-        raise UnsupportedError(
-            f"The prior {type(prior).__name__} has no components that labels could choose."
-        )
+        raise UnsupportedError(f"The prior {type(prior).__name__} has no components that labels could choose.")
 
 
 def _checked(labels: Tensor | None, n: int, components: int, device: Device) -> Tensor:

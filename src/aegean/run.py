@@ -60,7 +60,8 @@ class Run:
         folder = Path(folder)
         if (folder / "experiment.yaml").exists():
             raise OutputError(
-                f"{folder}: holds a run already; choose another folder with --out, or go on with: aegean resume {folder}"
+                f"{folder}: holds a run already; choose another folder with --out, or go on with: "
+                f"aegean resume {folder}"
             )
         run = cls(folder, experiment)
         build_trainer(experiment, run.splits)  # whatever does not fit is found before anything is written

@@ -16,9 +16,7 @@ def test_npz_with_everything(tmp_path):
     path = tmp_path / "birds.npz"
     colour = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)
     names = [f"{i}.png" for i in range(10)]
-    np.savez_compressed(
-        path, images=colour, labels=np.arange(10) % 2, class_names=["owl", "tit"], names=names
-    )
+    np.savez_compressed(path, images=colour, labels=np.arange(10) % 2, class_names=["owl", "tit"], names=names)
     data = Arrays(path=str(path)).read()
     assert data.shape == (3, 4, 5)
     assert torch.equal(data.images[:, 2], torch.from_numpy(GREY + 2))
@@ -55,9 +53,7 @@ def test_bad_files_name_the_file_and_a_remedy(tmp_path):
         path.write_bytes(raw)
 
     def huge_header():
-        header = (
-            b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 28, 28), }".ljust(117) + b"\n"
-        )
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 28, 28), }".ljust(117) + b"\n"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
 

@@ -35,9 +35,7 @@ def pixels_of(folder, **options):
 
 
 def test_subfolders_are_classes_and_loose_images_are_unlabelled(tmp_path):
-    for value, name in enumerate(
-        ["dog/b.png", "cat/deep/a.png", "loose.png", "cat/z.bmp", ".hid/x.png", "cat/.y.png"]
-    ):
+    for value, name in enumerate(["dog/b.png", "cat/deep/a.png", "loose.png", "cat/z.bmp", ".hid/x.png", "cat/.y.png"]):
         save(tmp_path / name, value)
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "empty").mkdir()
@@ -256,9 +254,7 @@ def test_an_animation_is_its_first_frame(tmp_path):
 def test_images_of_several_sizes_name_two_of_them(tmp_path):
     save(tmp_path / "a.png", size=(28, 28))
     save(tmp_path / "b" / "c.png", size=(32, 30))
-    with pytest.raises(
-        DataError, match=r"a.png is 28x28, b/c.png is 32x30; give --size HxW .*--size 28x28"
-    ) as raised:
+    with pytest.raises(DataError, match=r"a.png is 28x28, b/c.png is 32x30; give --size HxW .*--size 28x28") as raised:
         Folder(path=tmp_path).read()
     assert str(tmp_path) in str(raised.value)
     assert Folder(path=tmp_path, size=(20, 10)).read()[0].images.shape == (2, 1, 20, 10)
@@ -351,10 +347,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, side):
 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     raw = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(100)))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
     )
     (tmp_path / "bomb.png").write_bytes(raw)
     with pytest.raises(DataError, match=r"bomb.png: has more than \d+ pixels; scale it down"):

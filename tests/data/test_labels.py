@@ -62,9 +62,7 @@ def test_split_is_disjoint_complete_and_in_proportion(labels, shares, seed):
 @given(labels=some_labels, seed=st.integers(0, 2**32))
 def test_test_images_do_not_depend_on_the_validation_size(labels, seed):
     size = len(labels) // 3
-    assert torch.equal(
-        stratified_split(labels, [size, size], seed)[0], stratified_split(labels, [size], seed)[0]
-    )
+    assert torch.equal(stratified_split(labels, [size, size], seed)[0], stratified_split(labels, [size], seed)[0])
 
 
 def test_split_differs_by_seed_and_refuses_too_much():

@@ -57,9 +57,7 @@ def test_random_bytes_are_idx_or_a_data_error(raw):
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    raw=st.binary(max_size=60), cut=st.integers(0, 200), place=st.integers(0, 200), value=st.integers(0, 255)
-)
+@given(raw=st.binary(max_size=60), cut=st.integers(0, 200), place=st.integers(0, 200), value=st.integers(0, 255))
 def test_random_and_damaged_gzip(raw, cut, place, value):
     with suppress(DataError):
         gunzip(raw, 1000, "x")

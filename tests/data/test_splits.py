@@ -100,18 +100,14 @@ def test_sizes_survive_a_file(test):
 
 
 def test_too_few_images_and_labels():
-    with pytest.raises(
-        DataError, match=r"arrays: 80 test and 10 validation .* none of 90 for training; hold out"
-    ):
+    with pytest.raises(DataError, match=r"arrays: 80 test and 10 validation .* none of 90 for training; hold out"):
         SplitSettings(test=80, validation=10).split(some_data())
     with pytest.raises(DataError, match=r"Class 'class0' has 27 labelled training images, but 28"):
         SplitSettings(labels_per_class=28, test=0.1).split(some_data())
 
 
 def test_the_description_counts():
-    splits = SplitSettings(labels_per_class=2, test=10, validation=5, split_seed=3).split(
-        some_data(), "birds"
-    )
+    splits = SplitSettings(labels_per_class=2, test=10, validation=5, split_seed=3).split(some_data(), "birds")
     for part in (
         "birds",
         "75 training",
@@ -145,9 +141,7 @@ def test_labels_that_training_must_not_see_are_not_in_the_streams():
 def test_sets_that_do_not_fit():
     data = some_data()
     pool = torch.arange(90)
-    wider = ImageData(
-        torch.zeros(2, 1, 1, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), data.class_names
-    )
+    wider = ImageData(torch.zeros(2, 1, 1, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), data.class_names)
     with pytest.raises(DataError, match=r"test images \(1, 1, 2\) and 3"):
         Splits(data, data, wider, data.labels, pool)
     with pytest.raises(DataError, match="validation images"):

@@ -13,9 +13,7 @@ from aegean.errors import ConfigError
 def some_stream(n=10, batch_size=3, seed=0, **options):
     """A stream whose images carry their own index as their grey value."""
     images = torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 1, 2, 3).clone()
-    return Stream(
-        ImageData(images, torch.arange(n) - 1, tuple(map(str, range(n)))), batch_size, seed, **options
-    )
+    return Stream(ImageData(images, torch.arange(n) - 1, tuple(map(str, range(n)))), batch_size, seed, **options)
 
 
 def epoch_of(stream, epoch):
@@ -37,9 +35,7 @@ def test_the_loop_may_name_the_epoch():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    n=st.integers(1, 60), batch_size=st.integers(1, 60), seed=st.integers(0, 2**40), epoch=st.integers(0, 5)
-)
+@given(n=st.integers(1, 60), batch_size=st.integers(1, 60), seed=st.integers(0, 2**40), epoch=st.integers(0, 5))
 def test_an_epoch_repeats_none_and_loses_only_what_does_not_fill_a_batch(n, batch_size, seed, epoch):
     batches = epoch_of(some_stream(n, batch_size, seed), epoch)
     assert all(len(batch.index) == batch_size for batch in batches)

@@ -19,7 +19,7 @@ from aegean.train.ema import EMA
 from aegean.train.health import HealthMonitor
 from aegean.train.log import MetricsLog, read_metrics
 from aegean.train.optimizers import laid_out_like
-from aegean.train.precision import autocast, choose_device, choose_precision
+from aegean.train.precision import autocast, choose_device, choose_precision, keep_freed_memory
 from conftest import SMALL_MODELS
 
 # ---- optimisers ----------------------------------------------------------------------------------------------------
@@ -69,6 +69,16 @@ def test_precision_is_what_was_asked_for() -> None:
 def test_an_unknown_device_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="'toaster' cannot be used"):
         choose_device("toaster")
+
+
+def test_keeping_freed_memory_works_where_there_is_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_freed_memory()
+    for platform in ("darwin", "win32"):
+        monkeypatch.setattr("sys.platform", platform)
+        keep_freed_memory()
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # musl has no mallopt
+    keep_freed_memory()
 
 
 # ---- average -------------------------------------------------------------------------------------------------------

@@ -71,17 +71,13 @@ def _read(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > MAX_ARRAY_BYTES:
-            raise DataError(
-                f"{path}: unpacks to {size} bytes, more than {MAX_ARRAY_BYTES}; save the images as .npy."
-            )
+            raise DataError(f"{path}: unpacks to {size} bytes, more than {MAX_ARRAY_BYTES}; save the images as .npy.")
         with np.load(path, allow_pickle=False) as file:
             return {key: np.asarray(file[key]) for key in keys if key in file.files}
     except DataError:
         raise
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); give a .npz or .npy file."
-        ) from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a .npz or .npy file.") from None
     except Exception as error:  # on damaged files, the parsers of NumPy and zipfile raise whatever they meet
         reason = " ".join(str(error).split())
         raise DataError(

@@ -126,9 +126,7 @@ def fetch(name: str) -> tuple[Path, ...]:
 
 
 def _check_digits(classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if classes is not None and (
-        not classes or len(set(classes)) < len(classes) or not set(classes) <= set(range(10))
-    ):
+    if classes is not None and (not classes or len(set(classes)) < len(classes) or not set(classes) <= set(range(10))):
         raise ValueError(f"{list(classes)} must be different digits from 0 to 9, at least one.")
     return classes
 

@@ -116,9 +116,7 @@ def gunzip(raw: bytes, limit: int, where: str) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
             content = stream.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{where}: damaged or incomplete gzip file ({error}); delete it and fetch it again."
-        ) from None
+        raise DataError(f"{where}: damaged or incomplete gzip file ({error}); delete it and fetch it again.") from None
     if len(content) > limit:
         raise DataError(f"{where}: unpacks to more than {limit} bytes; this is not the file it should be.")
     return content
@@ -138,8 +136,7 @@ def parse_idx(raw: bytes, where: str) -> NDArray[np.uint8]:
     """
     if len(raw) < 4 or raw[:3] != b"\0\0\x08" or not 1 <= raw[3] <= 4:
         raise DataError(
-            f"{where}: not an IDX file of unsigned bytes (it begins with {raw[:4].hex() or 'nothing'}); "
-            "fetch it again."
+            f"{where}: not an IDX file of unsigned bytes (it begins with {raw[:4].hex() or 'nothing'}); fetch it again."
         )
     dimensions = raw[3]
     start = 4 + 4 * dimensions

@@ -89,9 +89,7 @@ class Folder(SplitSettings):
                 kept.append(index)
                 pixels.append(image)
         if not pixels:
-            raise DataError(
-                f"{self.path}: none of its {len(names)} images can be read; the first: {skipped[0]}"
-            )
+            raise DataError(f"{self.path}: none of its {len(names)} images can be read; the first: {skipped[0]}")
         number = {name: label for label, name in enumerate(class_names)} | {"": -1}
         data = ImageData(
             images=_stack(pixels, self.channels),
@@ -123,9 +121,7 @@ class Folder(SplitSettings):
                 channels = max(channels, 1 if image.ndim == 2 else 3)
         if len(sizes) > 1 and self.size is None:
             common = sizes.most_common(1)[0][0]
-            problems.append(
-                f"{self.path}: images of {len(sizes)} sizes; give --size HxW, for example --size {common}."
-            )
+            problems.append(f"{self.path}: images of {len(sizes)} sizes; give --size HxW, for example --size {common}.")
         if ignored:
             problems.append(f"{self.path}: ignored {len(ignored)} other files, for example {ignored[0]}.")
         counts = Counter(good)
@@ -189,9 +185,7 @@ def list_images(path: str) -> tuple[list[str], list[str]]:
             if name.startswith("."):
                 continue
             if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
-                raise DataError(
-                    f"{file}: a link that leaves the folder; replace it by the file itself, or remove it."
-                )
+                raise DataError(f"{file}: a link that leaves the folder; replace it by the file itself, or remove it.")
             if file.is_dir():
                 continue
             known = file.suffix.lower() in SUFFIXES and file.is_file()  # a device or a pipe is no image
@@ -222,9 +216,7 @@ def _decode(
     except Exception as error:  # on damaged files, decoders raise whatever they stumble over
         text = getattr(error, "strerror", None) or str(error).replace(repr(str(path)), "")
         reason = " ".join(text.split()) or type(error).__name__
-        return DataError(
-            f"{path}: damaged, or not an image ({reason}); remove it, or skip it with --skip-damaged."
-        )
+        return DataError(f"{path}: damaged, or not an image ({reason}); remove it, or skip it with --skip-damaged.")
     if pixels.ndim == 3 and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     return pixels

@@ -47,9 +47,7 @@ class ImageData:
                 f"{self.labels.dtype} of {tuple(self.labels.shape)}; give -1 to the images without label."
             )
         if self.labels.device != self.images.device:
-            raise DataError(
-                f"Images are on {self.images.device} and labels on {self.labels.device}; move both."
-            )
+            raise DataError(f"Images are on {self.images.device} and labels on {self.labels.device}; move both.")
         if len(set(self.class_names)) != len(self.class_names):
             raise DataError(f"Class names must differ from each other: {', '.join(self.class_names)}.")
         if len(self.labels):
@@ -60,9 +58,7 @@ class ImageData:
                     f"0 to {self.classes - 1}, or -1 for an image without label."
                 )
         if self.names is not None and len(self.names) != len(self.images):
-            raise DataError(
-                f"{len(self.images)} images have {len(self.names)} names; give one name an image."
-            )
+            raise DataError(f"{len(self.images)} images have {len(self.names)} names; give one name an image.")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -81,9 +77,7 @@ class ImageData:
     def counts(self) -> dict[str, int]:
         """Return the number of labelled images of each class."""
         known = self.labels[self.labels >= 0]
-        return dict(
-            zip(self.class_names, torch.bincount(known, minlength=self.classes).tolist(), strict=True)
-        )
+        return dict(zip(self.class_names, torch.bincount(known, minlength=self.classes).tolist(), strict=True))
 
     def subset(self, indices: Tensor) -> "ImageData":
         """Return the images at `indices`, int64 of shape (k,), in their order."""
@@ -124,17 +118,13 @@ def from_arrays(
     Raises:
         DataError: the shape, type or range of values is none of these, or the lengths differ.
     """
-    pixels = _pixels(
-        images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images), layout
-    )
+    pixels = _pixels(images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images), layout)
     given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
     if given is None:
         codes, known = np.full(len(pixels), -1, dtype=np.int64), tuple(class_names or ())
     else:
         codes, known = _label_codes(np.asarray(given), class_names)
-    return ImageData(
-        torch.from_numpy(pixels), torch.from_numpy(codes), known, None if names is None else tuple(names)
-    )
+    return ImageData(torch.from_numpy(pixels), torch.from_numpy(codes), known, None if names is None else tuple(names))
 
 
 def as_float(images: Tensor, binarize: Binarize = None, generator: torch.Generator | None = None) -> Tensor:
@@ -163,9 +153,7 @@ def as_uint8(x: Tensor) -> Tensor:
 def _pixels(images: NDArray[Any], layout: str) -> NDArray[np.uint8]:
     """Return contiguous uint8 of shape (n, c, h, w)."""
     if images.ndim not in (3, 4):
-        raise DataError(
-            f"Images have the shape {images.shape}; expected (n, h, w) or, in colour, (n, h, w, c)."
-        )
+        raise DataError(f"Images have the shape {images.shape}; expected (n, h, w) or, in colour, (n, h, w, c).")
     if images.ndim == 3:
         images = images[:, None]
     elif layout == "nhwc":
@@ -200,30 +188,22 @@ def _quantized(images: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
 
 
-def _label_codes(
-    labels: NDArray[Any], class_names: Sequence[str] | None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _label_codes(labels: NDArray[Any], class_names: Sequence[str] | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return labels as 0 ... k-1 or -1, and the k class names."""
     if labels.dtype.kind == "U":
         missing, known = labels == "", tuple(class_names or sorted(set(labels.flat) - {""}))
         unknown = sorted(set(labels[~missing].flat) - set(known))
         if unknown:
-            raise DataError(
-                f"The label {str(unknown[0])!r} is not among the class names: {', '.join(known)}."
-            )
+            raise DataError(f"The label {str(unknown[0])!r} is not among the class names: {', '.join(known)}.")
         index = {name: code for code, name in enumerate(known)}
         codes = np.array([index.get(str(name), -1) for name in labels.flat], dtype=np.int64)
         return codes.reshape(labels.shape), tuple(str(name) for name in known)
     if labels.dtype.kind not in "iu":
-        raise DataError(
-            f"Labels are {labels.dtype}; expected integers (-1 = unlabelled) or text ('' = unlabelled)."
-        )
+        raise DataError(f"Labels are {labels.dtype}; expected integers (-1 = unlabelled) or text ('' = unlabelled).")
     codes = labels.astype(np.int64)
     if class_names is not None:
         return codes, tuple(class_names)
     if codes.size and codes.min() < -1:
-        raise DataError(
-            f"The label {codes.min()} is negative; labels count from 0, and -1 is an image without label."
-        )
+        raise DataError(f"The label {codes.min()} is negative; labels count from 0, and -1 is an image without label.")
     values = np.unique(codes[codes >= 0])
     return np.where(codes >= 0, np.searchsorted(values, codes), -1), tuple(str(value) for value in values)

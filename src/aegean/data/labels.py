@@ -16,9 +16,7 @@ from aegean.files import read_bounded
 MAX_CSV_BYTES = 100_000_000
 
 
-def balanced_subset(
-    labels: Tensor, per_class: int, seed: int, class_names: Sequence[str] | None = None
-) -> Tensor:
+def balanced_subset(labels: Tensor, per_class: int, seed: int, class_names: Sequence[str] | None = None) -> Tensor:
     """Choose the same number of labelled images from every class, at random by seed.
 
     The choice grows with `per_class`: with one seed, the subset of 10 a class contains that of 5 a class.
@@ -36,9 +34,7 @@ def balanced_subset(
         DataError: a class has fewer labelled images.
     """
     known = labels.cpu().numpy()
-    names = (
-        class_names if class_names is not None else [str(k) for k in range(int(known.max(initial=-1)) + 1)]
-    )
+    names = class_names if class_names is not None else [str(k) for k in range(int(known.max(initial=-1)) + 1)]
     if per_class and not names:
         raise DataError(f"{per_class} labels a class were asked for, but no image has a label; ask for 0.")
     rng = np.random.default_rng(seed)
@@ -51,9 +47,7 @@ def balanced_subset(
                 "asked for; ask for fewer labels a class, hold out fewer images, or label more."
             )
         chosen.append(members[:per_class])
-    return torch.from_numpy(
-        np.sort(np.concatenate(chosen, dtype=np.int64)) if chosen else np.zeros(0, np.int64)
-    )
+    return torch.from_numpy(np.sort(np.concatenate(chosen, dtype=np.int64)) if chosen else np.zeros(0, np.int64))
 
 
 def stratified_split(labels: Tensor, sizes: Sequence[int], seed: int) -> tuple[Tensor, ...]:
@@ -124,28 +118,20 @@ def read_labels(path: str | Path) -> dict[str, str]:
     try:
         header = [name.strip().lower() for name in next(rows, [])]
         if "file" not in header or "label" not in header:
-            raise DataError(
-                f"{path}: the first line must name the columns 'file' and 'label', as in file,label."
-            )
+            raise DataError(f"{path}: the first line must name the columns 'file' and 'label', as in file,label.")
         file_column, label_column = header.index("file"), header.index("label")
         found: dict[str, str] = {}
         for row in rows:
             if not row:
                 continue
             if len(row) != len(header):
-                raise DataError(
-                    f"{path}, line {rows.line_num}: {len(row)} values, but the header has {len(header)}."
-                )
+                raise DataError(f"{path}, line {rows.line_num}: {len(row)} values, but the header has {len(header)}.")
             file, label = row[file_column], row[label_column].strip()
             if file in found:
-                raise DataError(
-                    f"{path}, line {rows.line_num}: {file!r} is listed twice; keep one of the lines."
-                )
+                raise DataError(f"{path}, line {rows.line_num}: {file!r} is listed twice; keep one of the lines.")
             found[file] = "" if label == "-1" else label
     except csv.Error as error:
-        raise DataError(
-            f"{path}, line {rows.line_num}: not CSV ({error}); expected lines such as a.png,cat."
-        ) from None
+        raise DataError(f"{path}, line {rows.line_num}: not CSV ({error}); expected lines such as a.png,cat.") from None
     return found
 
 

@@ -59,9 +59,7 @@ class Splits:
                     f"{name} images {other.shape} and {other.classes}; give both the same shape and classes."
                 )
         seen = self.train.labels >= 0
-        same = self.train_truth.shape == seen.shape and torch.equal(
-            self.train_truth[seen], self.train.labels[seen]
-        )
+        same = self.train_truth.shape == seen.shape and torch.equal(self.train_truth[seen], self.train.labels[seen])
         if not same:
             raise DataError(
                 "A label that training sees differs from the true one in train_truth; hide labels with "
@@ -249,9 +247,7 @@ class SplitSettings(DataSettings):
             )
         test, validation, train = stratified_split(data.labels, sizes, self.split_seed)
         splits = self.reveal(data.subset(train), data.subset(validation), data.subset(test), source)
-        return replace(
-            splits, description=f"{splits.description}, split seed {self.split_seed}", skipped=skipped
-        )
+        return replace(splits, description=f"{splits.description}, split seed {self.split_seed}", skipped=skipped)
 
 
 def _number(held_out: int | float, n: int) -> int:

@@ -58,9 +58,7 @@ class Stream:
         if len(self.data) == 0:
             raise ConfigError(f"The stream {self.name!r} has no images; give it some, or hold out fewer.")
         if self.batch_size < 1:
-            raise ConfigError(
-                f"The stream {self.name!r} has a batch size of {self.batch_size}; it must be at least 1."
-            )
+            raise ConfigError(f"The stream {self.name!r} has a batch size of {self.batch_size}; it must be at least 1.")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -85,9 +83,7 @@ class Stream:
             seed = np.random.SeedSequence((*key, step)).generate_state(1, np.uint64)[0]
             generator = torch.Generator(self.data.images.device).manual_seed(int(seed))
         x = as_float(self.data.images[index], self.binarize, generator)  # (n, c, h, w)
-        return Batch(
-            x, self.data.labels[index], index, step / self.steps_per_epoch if epoch is None else epoch
-        )
+        return Batch(x, self.data.labels[index], index, step / self.steps_per_epoch if epoch is None else epoch)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its data on a device, moved once and whole."""

@@ -25,7 +25,7 @@ from aegean.train.ema import EMA
 from aegean.train.health import HealthMonitor
 from aegean.train.log import MetricsLog
 from aegean.train.optimizers import Adam, OptimizerConfig, laid_out_like
-from aegean.train.precision import PrecisionName, autocast, choose_device, choose_precision
+from aegean.train.precision import PrecisionName, autocast, choose_device, choose_precision, keep_freed_memory
 
 #: Seconds between two calls of the progress callback.
 PROGRESS_SECONDS = 0.25
@@ -136,6 +136,8 @@ class Trainer:
     ) -> None:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model = model.to(self.device)
         self.config = config
         self.folder = folder

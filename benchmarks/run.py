@@ -1,0 +1,41 @@
+"""Run the benchmarks, print their tables, and keep them in `results/benchmarks/`.
+
+python -m benchmarks.run            all of them
+python -m benchmarks.run start      one
+"""
+
+import datetime
+import sys
+from pathlib import Path
+
+from aegean.environment import describe_environment
+from aegean.files import atomic_write_json
+from aegean.train.precision import choose_device, choose_precision
+from benchmarks import aae_training, start
+
+BENCHMARKS = {"aae-training": aae_training, "start": start}
+
+
+def main(names: list[str]) -> None:
+    """Run benchmarks by name, or all."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    device = choose_device("cpu")
+    environment = describe_environment(device, choose_precision("auto", device))
+    for name in names or BENCHMARKS:
+        figures = BENCHMARKS[name].measure()
+        print(f"\n{name} ({environment.hardware})")
+        for figure, value in figures.items():
+            print(f"  {figure:44} {value:10.3f}")
+        record = {
+            "benchmark": name,
+            "figures": figures,
+            "environment": environment.to_dict(),
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        }
+        atomic_write_json(Path("results/benchmarks") / f"{name}.json", record)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
