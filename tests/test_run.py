@@ -1,0 +1,149 @@
+"""Runs in folders: made once, gone on with, judged, and turned into a report."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_MODELS
+
+from aegean.data import Digits
+from aegean.errors import CheckpointError, ConfigError, OutputError
+from aegean.experiment import Experiment
+from aegean.models import PixelGANConfig, VAEConfig
+from aegean.nn import MLPConfig
+from aegean.priors import Categorical
+from aegean.report.build import report_content, write_report
+from aegean.run import Run, free_folder
+from aegean.train import TrainConfig
+
+SMALL_PIXELGAN = SMALL_MODELS["pixelgan-supervised"]
+assert isinstance(SMALL_PIXELGAN, PixelGANConfig)
+
+
+def small(supervised: bool = True, **settings: object) -> Experiment:
+    prior = Categorical(categories=10 if supervised else 12)
+    return Experiment(
+        name="small",
+        title="A small <experiment>",
+        data=Digits(labels_per_class=3, test=0.3, validation=0 if supervised else 0.2),
+        model=SMALL_PIXELGAN.model_copy(update={"prior": prior, "supervised": supervised}),
+        train=TrainConfig(epochs=2, batch_size=200, labelled_batch_size=30, precision="float32", device="cpu"),
+    ).override(settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run.create(tmp_path_factory.mktemp("runs") / "run", small(), "aegean train small")
+    assert run.train().ended == "finished"
+    return run
+
+
+def test_a_run_is_opened_with_what_it_was_made_with(trained: Run) -> None:
+    again = Run.open(trained.folder)
+    assert again.experiment == trained.experiment
+    assert again.command == "aegean train small"
+    assert again.model().config == trained.experiment.model
+    assert [row["epoch"] for row in again.metrics()] == [1, 2]
+    assert again.warnings() == []
+
+
+def test_evaluation_is_kept_and_repeatable(trained: Run) -> None:
+    results = trained.evaluate()
+    assert set(results) == {"error", "calibration_error", "nats"}
+    assert json.loads((trained.folder / "evaluation.json").read_text()) == results
+    assert Run.open(trained.folder).evaluate() == results
+
+
+def test_two_runs_in_one_folder_are_refused(trained: Run) -> None:
+    before = (trained.folder / "experiment.yaml").read_bytes()
+    with pytest.raises(OutputError, match="holds a run already"):
+        Run.create(trained.folder, small(seed=5))
+    assert (trained.folder / "experiment.yaml").read_bytes() == before
+
+
+def test_what_does_not_fit_is_found_before_a_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has 7 categories, the data has 10 classes"):
+        Run.create(tmp_path / "run", small(**{"model.prior.categories": 7}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_epochs_go_on_and_fewer_than_done_are_refused(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", small(**{"train.epochs": 1}))
+    run.train()
+    run.extend(2)
+    assert Run.open(run.folder).experiment.train.epochs == 2
+    assert run.train().step == 2 * 6
+    with pytest.raises(ConfigError, match="2 epochs are done already"):
+        run.extend(1)
+
+
+def test_a_folder_without_a_run_or_a_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no run here"):
+        Run.open(tmp_path)
+    run = Run.create(tmp_path / "run", small())
+    with pytest.raises(CheckpointError, match="no checkpoint yet; train it with: aegean resume"):
+        run.model()
+
+
+def test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.create(tmp_path / "run", small())
+    run.train()
+    kept = run.checkpoint()
+    run.extend(3)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("aegean.files.os.fsync", full)
+    with pytest.raises(OutputError, match="no space left on device"):
+        run.train()
+    monkeypatch.undo()
+    assert run.checkpoint() == kept
+    assert run.train().ended == "finished"
+
+
+def test_a_free_folder_is_found(tmp_path: Path) -> None:
+    assert free_folder(tmp_path, "a").name == "a"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a-2").mkdir()
+    assert free_folder(tmp_path, "a").name == "a-3"
+
+
+def test_the_report_of_a_classifier_has_every_part(trained: Run) -> None:
+    content = report_content(trained, {"SVM": 7.0})
+    assert content.classification is not None
+    assert content.classification.examples == len(trained.splits.test)
+    assert content.clusters
+    assert content.samples is not None
+    assert [row.name for row in content.samples] == [str(k) for k in range(10)]
+    assert content.reconstructions is not None
+    assert content.mistakes is not None
+    assert content.curves is not None
+    assert set(content.curves) == {"reconstruct", "discriminate", "confuse", "classify"}
+    assert content.adversaries is not None
+    assert [health.name for health in content.adversaries] == ["discriminate"]
+    assert content.technical is not None
+    assert content.technical.command == "aegean train small"
+    page = write_report(trained, baselines={"SVM": 7.0}).read_text()
+    assert "A small &lt;experiment&gt;" in page
+    assert "<experiment>" not in page
+
+
+def test_the_report_of_clusters_and_of_continuous_codes(tmp_path: Path) -> None:
+    clusters = Run.create(tmp_path / "clusters", small(supervised=False, **{"train.epochs": 1}))
+    clusters.train()
+    content = report_content(clusters)
+    assert content.clustering is not None
+    assert content.clustering.clusters == 12
+    layers = MLPConfig(widths=(16,))
+    model = VAEConfig(code=2, encoder=layers, decoder=layers)
+    codes = Run.create(tmp_path / "codes", small(**{"model": model.to_dict(), "train.epochs": 1}))
+    codes.train()
+    content = report_content(codes)
+    assert content.classification is None
+    assert content.codes is not None
+    assert content.codes.codes.shape == (len(codes.splits.test), 2)
+    assert write_report(codes, tmp_path / "page.html").stat().st_size > 10_000
