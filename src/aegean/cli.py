@@ -147,6 +147,7 @@ def resume(
 def reproduce(
     recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a recipe.")] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, from --first on.")] = 1,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Another budget; the record says so.")] = None,
     first: Annotated[int, typer.Option("--first", min=0, help="The first seed.")] = 0,
     results: Annotated[Path, typer.Option("--results", help="Where the run records go.")] = Path("results"),
     out: Annotated[Path, typer.Option("--out", help="Where the runs go.")] = Path("runs"),
@@ -161,9 +162,12 @@ def reproduce(
     if recipe is None:
         raise typer.BadParameter("name a recipe; aegean recipes list shows them.")
     _use_threads(threads)
+    experiment = get(recipe)
+    if epochs is not None:
+        experiment = experiment.override({"train.epochs": epochs}, "--epochs")
     for seed in range(first, first + seeds):
         print(f"seed {seed}")
-        record = reproduce_seed(get(recipe), seed, out, results, _command(), with_baselines, _with_progress)
+        record = reproduce_seed(experiment, seed, out, results, _command(), with_baselines, _with_progress)
         print("  " + ", ".join(f"{name} {value:.2f}" for name, value in record.metrics.items()))
     summary = summarise([record for record in read_records(results) if record.recipe == recipe])
     for name, value in summary.items():

@@ -52,7 +52,7 @@ def reproduce_seed(
     metrics = run.evaluate()
     if with_baselines:
         metrics |= {f"baseline {name}": error for name, error in baselines(run.splits).items()}
-    environment = run.environment()
+    environment = run.started_in()
     record = RunRecord(
         recipe=run.experiment.name,
         kind=run.experiment.row,

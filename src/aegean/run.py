@@ -111,6 +111,10 @@ class Run:
         """Versions and hardware of this process."""
         return describe_environment(self.device, self.precision)
 
+    def started_in(self) -> Environment:
+        """Versions, hardware and commit as they were when the run was made: a checkout may have changed since."""
+        return Environment.from_file(self.folder / "environment.json")
+
     def checkpoint(self) -> Path:
         """Return the newest checkpoint.
 

@@ -167,7 +167,7 @@ def _adversaries(rows: list[dict[str, Any]]) -> list[AdversaryHealth]:
 
 
 def _technical(run: Run, rows: list[dict[str, Any]]) -> Technical:
-    environment = run.environment()
+    environment = run.started_in()
     return Technical(
         command=run.command,
         configuration=run.experiment.to_yaml(),
