@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_MODELS
 
 from aegean.data import Digits
 from aegean.errors import CheckpointError, ConfigError, OutputError
@@ -16,6 +15,7 @@ from aegean.priors import Categorical
 from aegean.report.build import report_content, write_report
 from aegean.run import Run, free_folder
 from aegean.train import TrainConfig
+from conftest import SMALL_MODELS
 
 SMALL_PIXELGAN = SMALL_MODELS["pixelgan-supervised"]
 assert isinstance(SMALL_PIXELGAN, PixelGANConfig)
