@@ -419,8 +419,8 @@ def _with_progress(run: "Run") -> "Outcome":
 
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[left]} left · {task.fields[rate]} images/s · {task.fields[losses]}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[left]} left  {task.fields[rate]} images/s  {task.fields[losses]}"),
     )
     with Bar(*columns, console=_console(), transient=False, refresh_per_second=4) as bar:
         task = bar.add_task("", total=None, epoch="0", left="?", rate="?", losses="")

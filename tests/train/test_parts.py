@@ -135,10 +135,10 @@ def test_an_adversary_that_is_back_at_chance_is_not_reported() -> None:
 def test_a_collapsed_cluster_is_reported_once() -> None:
     monitor = HealthMonitor()
     usage = {"discriminate/usage": [0.5, 0.4995, 0.0005]}
-    first = [monitor.check(epoch, usage) for epoch in range(1, 6)]
-    assert [len(found) for found in first] == [0, 0, 1, 0, 0]
-    assert "1 of 3 clusters have collapsed (for example cluster 2 holds 0.05 %" in first[2][0]
-    assert not HealthMonitor().check(5, {"discriminate/usage": [0.4, 0.3, 0.3]})
+    fair = {"discriminate/usage": [0.4, 0.3, 0.3]}
+    found = [monitor.check(epoch, metrics) for epoch, metrics in enumerate([usage] * 4 + [fair] + [usage] * 7, start=1)]
+    assert [len(warnings) for warnings in found] == [0] * 9 + [1, 0, 0]  # five epochs in a row, once
+    assert "1 of 3 clusters have collapsed (for example cluster 2 holds 0.05 %" in found[9][0]
 
 
 def test_a_real_adversary_that_cannot_learn_is_reported(splits: Splits) -> None:

@@ -2,6 +2,7 @@
 
 from aegean.data import MNIST, Digits
 from aegean.experiment import Experiment
+from aegean.likelihoods import DiscretizedLogisticMixture
 from aegean.models import PixelGANConfig
 from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.priors import Categorical, Gaussian
@@ -92,14 +93,23 @@ def pixelgan_mnist_gaussian() -> Experiment:
 
 
 def digits_pixelgan_100() -> Experiment:
-    """The demonstration: scikit-learn's 8x8 digits with ten labels a class, in three minutes on two CPU cores."""
+    """The demonstration: scikit-learn's 8x8 digits with ten labels a class, in three minutes on two CPU cores.
+
+    The objective is that of `pixelgan_mnist_100`. What differs: smaller kernels and fewer blocks for smaller images;
+    the 17 grey levels as they are, under a mixture of five logistics; an average of the weights for evaluation.
+    """
     return pixelgan_mnist_100().override(
         {
             "name": "digits-pixelgan-100",
             "title": "Semi-supervised PixelGAN autoencoder on scikit-learn's digits, 100 labels",
-            "source": "",
+            "source": "in the manner of Makhzani and Frey 2017, appendix B.1.3",
             "row": "stabilised",
             "data": Digits(labels_per_class=10).to_dict(),
+            "model.encoder.stages": [[2, 3, 32], [2, 3, 32]],
+            "model.decoder.blocks": 4,
+            "model.likelihood": DiscretizedLogisticMixture(components=5, levels=17).to_dict(),
+            "train.epochs": 120,
+            "train.ema": 0.99,
         }
     )
 

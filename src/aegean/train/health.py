@@ -5,6 +5,8 @@ from typing import Any
 
 #: Epochs after which an adversary that has not yet left chance is reported.
 PATIENCE_EPOCHS = 3
+#: Epochs in a row in which a cluster must be all but empty to be reported: in the first ones some come and go.
+COLLAPSE_EPOCHS = 5
 #: A cluster with less than this share of its fair part of the images has collapsed.
 COLLAPSED_SHARE = 0.05
 #: A discriminator's loss further from chance than this share of it has started to learn.
@@ -21,6 +23,7 @@ class HealthMonitor:
     def __init__(self) -> None:
         self.started: set[str] = set()
         self.warned: set[str] = set()
+        self.collapsed_epochs: dict[str, int] = {}
 
     def check(self, epoch: int, metrics: Mapping[str, Any]) -> list[str]:
         """Return new warnings.
@@ -31,7 +34,7 @@ class HealthMonitor:
                 nothing) are adversaries; a `usage` is the share of each category in the codes.
         """
         found = [self._adversary(epoch, phase, metrics) for phase in _reporting(metrics, "chance")]
-        found += [self._usage(epoch, phase, metrics[f"{phase}/usage"]) for phase in _reporting(metrics, "usage")]
+        found += [self._usage(phase, metrics[f"{phase}/usage"]) for phase in _reporting(metrics, "usage")]
         return [warning for warning in found if warning]
 
     def _adversary(self, epoch: int, phase: str, metrics: Mapping[str, Any]) -> str | None:
@@ -47,10 +50,11 @@ class HealthMonitor:
             f"{loss:.3f} (chance is {chance:.3f}). Raise its learning rate, or lower the instance noise."
         )
 
-    def _usage(self, epoch: int, phase: str, usage: list[float]) -> str | None:
+    def _usage(self, phase: str, usage: list[float]) -> str | None:
         collapsed = [k for k, share in enumerate(usage) if share * len(usage) < COLLAPSED_SHARE]
         key = f"usage {phase}"
-        if epoch < PATIENCE_EPOCHS or not collapsed or key in self.warned:
+        self.collapsed_epochs[phase] = self.collapsed_epochs.get(phase, 0) + 1 if collapsed else 0
+        if self.collapsed_epochs[phase] < COLLAPSE_EPOCHS or key in self.warned:
             return None
         self.warned.add(key)
         return (
@@ -59,13 +63,18 @@ class HealthMonitor:
             "adversary helps."
         )
 
-    def state(self) -> dict[str, list[str]]:
+    def state(self) -> dict[str, Any]:
         """Return what has been seen, as JSON values."""
-        return {"started": sorted(self.started), "warned": sorted(self.warned)}
+        return {
+            "started": sorted(self.started),
+            "warned": sorted(self.warned),
+            "collapsed_epochs": self.collapsed_epochs,
+        }
 
-    def load(self, state: Mapping[str, list[str]]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self.started, self.warned = set(state["started"]), set(state["warned"])
+        self.collapsed_epochs = dict(state["collapsed_epochs"])
 
 
 def _reporting(metrics: Mapping[str, Any], name: str) -> list[str]:

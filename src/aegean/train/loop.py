@@ -157,6 +157,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self._means = _Means()
+        self._losses: dict[str, float] = {}
         self._first_bad = {name: torch.full((), -1, device=self.device) for name in self.phases}
         self._stop = False
 
@@ -293,6 +294,7 @@ class Trainer:
         self._check_finite()
         epoch = self.step // self.steps_per_epoch
         metrics = self._means.read()
+        self._losses = {name: metrics[name] for name in self.phases if name in metrics}
         self._means = _Means()
         self.warnings += self.health.check(epoch, metrics)
         if evaluate and self.config.evaluate_every and epoch % self.config.evaluate_every == 0:
@@ -302,7 +304,9 @@ class Trainer:
             log.append({"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 3), **metrics})
 
     def _progress(self, total: int, seconds_per_step: float) -> Progress:
-        losses = {name: value for name, value in self._means.read().items() if name in self.phases}
+        means = self._means.read()
+        if means:  # none are left right after the end of an epoch
+            self._losses = {name: value for name, value in means.items() if name in self.phases}
         return Progress(
             epoch=self.step / self.steps_per_epoch,
             epochs=self.config.epochs,
@@ -310,7 +314,7 @@ class Trainer:
             steps=total,
             images_per_second=self.streams["images"].batch_size / seconds_per_step,
             seconds_left=(total - self.step) * seconds_per_step,
-            losses=losses,
+            losses=self._losses,
         )
 
     @contextmanager
