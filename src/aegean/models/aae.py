@@ -10,7 +10,8 @@ from aegean.adversary import Adversary
 from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
-from aegean.models.base import Group, Model, Phase, Shape
+from aegean.models.autoencoder import Autoencoder
+from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
 from aegean.models.vae import draw
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
@@ -57,7 +58,7 @@ class AAEConfig(Config):
         return self
 
 
-class AAE(Model):
+class AAE(Autoencoder):
     """An autoencoder whose aggregated posterior q(z) is matched to a prior p(z) by an adversary on the codes.
 
     Reconstruction phase:    max over encoder, decoder   E log p(x | z),  z ~ q(z|x)
@@ -140,15 +141,3 @@ class AAE(Model):
             return code
         code = self.encoder(x).float()
         return code.chunk(2, dim=1)[0] if self.config.posterior == "gaussian" else code
-
-    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the means of p(x|z)."""
-        return self.likelihood.mean(self.decoder(z).float())
-
-    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Decode draws of the prior; `y` chooses its components, where it has them."""
-        return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)
-
-    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x | code), (n,) nats."""
-        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)

@@ -273,7 +273,7 @@ def registry() -> dict[str, type[Model]]:
     while pending:
         model_class = pending.pop()
         pending += model_class.__subclasses__()
-        if "kind" in vars(model_class):
+        if "kind" in vars(model_class):  # not a base that others share
             found[model_class.kind] = model_class
     return found
 

@@ -9,8 +9,10 @@ from torch import Tensor
 from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
-from aegean.models.base import Model, Phase, Shape
+from aegean.models.autoencoder import Autoencoder
+from aegean.models.base import Phase, Shape
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
+from aegean.priors import Gaussian
 
 
 class VAEConfig(Config):
@@ -32,7 +34,7 @@ class VAEConfig(Config):
     beta: float = Field(default=1.0, ge=0)
 
 
-class VAE(Model):
+class VAE(Autoencoder):
     """max  E_q(z|x) log p(x|z) - KL(q(z|x) || N(0, I)),  with q(z|x) = N(mean(x), diag exp(log_variance(x)))."""
 
     kind = "vae"
@@ -42,6 +44,7 @@ class VAE(Model):
     def __init__(self, config: VAEConfig, shape: Shape, classes: int = 0) -> None:
         super().__init__(config, shape, classes)
         channels, height, width = shape
+        self.prior = Gaussian(dim=config.code)
         self.likelihood = config.likelihood
         self.encoder = config.encoder.build_encoder(shape, 2 * config.code)
         self.decoder = config.decoder.build_decoder(config.code, (self.likelihood.outputs(channels), height, width))
@@ -67,19 +70,6 @@ class VAE(Model):
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior means, (n, d)."""
         return self.posterior(x)[0]
-
-    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the means of p(x|z)."""
-        return self.likelihood.mean(self.decoder(z).float())
-
-    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Decode draws of the prior."""
-        z = torch.randn(n, self.config.code, generator=generator).to(self.device)
-        return self.decode(z, generator)
-
-    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x | mean code), (n,) nats."""
-        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)
 
 
 def draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -1,0 +1,36 @@
+"""What models with a decoder of independent pixels have in common: p(z), p(x|z), and their use."""
+
+import torch
+from torch import Tensor, nn
+
+from aegean.likelihoods import Likelihood
+from aegean.models.base import Model
+from aegean.priors import Prior
+
+
+class Autoencoder(Model):
+    """A prior p(z), and p(x|z) as a likelihood whose parameters a network makes of z at once.
+
+    A subclass sets the three attributes below and defines `encode` and its phases.
+
+    Attributes:
+        prior: p(z).
+        likelihood: p(x|z).
+        decoder: from codes (n, d) to the likelihood's parameters (n, outputs, h, w).
+    """
+
+    prior: Prior
+    likelihood: Likelihood
+    decoder: nn.Module
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the means of p(x|z)."""
+        return self.likelihood.mean(self.decoder(z).float())
+
+    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Decode draws of the prior; `y` chooses its components, where it has them."""
+        return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)
+
+    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x | code of x), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)
