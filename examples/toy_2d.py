@@ -46,7 +46,7 @@ MODEL = AAEConfig(
 )
 
 
-class Autoencoder(AAE):
+class PlainAutoencoder(AAE):
     """The same networks without the adversary: a model is its phases, and this one has only the first."""
 
     def phases(self) -> tuple[Phase | Group, ...]:
@@ -119,7 +119,7 @@ def main() -> None:
 
     splits = ring(8000, seed=0)
     figure = Figure(figsize=(9, 9), layout="constrained")
-    rows = zip((Autoencoder, AAE), ("autoencoder", "adversarial autoencoder"), figure.subplots(2, 2), strict=True)
+    rows = zip((PlainAutoencoder, AAE), ("autoencoder", "adversarial autoencoder"), figure.subplots(2, 2), strict=True)
     for model_class, name, (codes_axes, points_axes) in rows:
         model = model_class.create(MODEL, splits.shape, seed=0)
         train(model, splits, arguments.steps)
