@@ -196,6 +196,63 @@ def test_phases_run_every_kth_step_k_times_a_step_and_after_a_warm_up(splits: Sp
     assert all(names.count("twice") == 2 and names.count("always") == 1 for names in ran)
 
 
+class Product(Model):
+    """The loss a b x; the gradient of each factor is the other one."""
+
+    kind = "product"
+    config_class = VAEConfig
+
+    def __init__(self) -> None:
+        super().__init__(VAEConfig(), (1, 8, 8))
+        self.a, self.b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+
+    def phases(self) -> tuple[Group, ...]:
+        loss = lambda batch, shared: shared  # noqa: E731
+        return (
+            Group(
+                forward=lambda batch: self.a(self.b(torch.ones(len(batch.x), 1))).flatten(),
+                uses=(self.a, self.b),
+                phases=(Phase("first", loss, (self.a,)), Phase("second", loss, (self.b,))),
+                simultaneous=True,
+            ),
+        )
+
+
+def test_simultaneous_steps_do_not_see_each_other_whatever_their_order(splits: Splits) -> None:
+    trainer = Trainer(
+        Product(),
+        TrainConfig(batch_size=10, optimizers={"default": SGD(rate=0.1)}, precision="float32"),
+        splits.streams(10, 6, seed=1),
+    )
+    a, b = (float(weight) for weight in trainer.model.parameters())
+    trainer.run_step()
+    after = [float(weight) for weight in trainer.model.parameters()]
+    assert after == pytest.approx([a - 0.1 * b, b - 0.1 * a])
+
+
+class Weighed(Model):
+    """One channels-last weight, whose gradient comes out contiguous."""
+
+    kind = "weighed"
+    config_class = VAEConfig
+
+    def __init__(self) -> None:
+        super().__init__(VAEConfig(), (1, 8, 8))
+        self.part = nn.Conv2d(3, 4, 5, bias=False).to(memory_format=torch.channels_last)
+        self.gradient = torch.arange(300.0).view(4, 3, 5, 5)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("only", lambda batch: (self.part.weight * self.gradient).sum().expand(10), (self.part,)),)
+
+
+def test_each_gradient_reaches_its_own_weight_in_any_memory_layout(splits: Splits) -> None:
+    settings = TrainConfig(batch_size=10, optimizers={"default": SGD(rate=1.0)}, precision="float32")
+    trainer = Trainer(Weighed(), settings, splits.streams(10, 6, seed=1))
+    before = trainer.model.part.weight.detach().clone()
+    trainer.run_step()
+    torch.testing.assert_close(before - trainer.model.part.weight, trainer.model.gradient, rtol=1e-4, atol=1e-4)
+
+
 def test_the_labelled_stream_has_labels_only_and_an_epoch_is_a_pass_over_all_images(splits: Splits) -> None:
     trainer = trainer_of("pixelgan-supervised", splits, epochs=1)
     assert trainer.steps_per_epoch == len(splits.train) // 10 == 4
