@@ -224,9 +224,9 @@ def test_simultaneous_steps_do_not_see_each_other_whatever_their_order(splits: S
         TrainConfig(batch_size=10, optimizers={"default": SGD(rate=0.1)}, precision="float32"),
         splits.streams(10, 6, seed=1),
     )
-    a, b = (float(weight) for weight in trainer.model.parameters())
+    a, b = (weight.item() for weight in trainer.model.parameters())
     trainer.run_step()
-    after = [float(weight) for weight in trainer.model.parameters()]
+    after = [weight.item() for weight in trainer.model.parameters()]
     assert after == pytest.approx([a - 0.1 * b, b - 0.1 * a])
 
 
