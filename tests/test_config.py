@@ -52,6 +52,7 @@ def test_files_round_trip_as_yaml_and_json(tmp_path: Path) -> None:
         ("prt.width=4", r"unknown key 'prt'; did you mean 'part'\?"),
         ("part.width=four", r"'part.width' is 'four': input should be a valid integer"),
         ("part.width='4'", r"'part.width' is '4'"),
+        ("part={kind: large, rate: '1e3'}", r"'part.rate' is '1e3'"),
         ("part.width=4.5", r"'part.width' is 4.5"),
         ("part.width.x=1", r"'part.width' is 3, so 'part.width.x' cannot be set"),
         ("part={kind: large, rate: -1}", r"'part.rate' is -1: input should be greater than 0"),

@@ -11,7 +11,7 @@ import aegean
 
 SOURCE = Path(aegean.__file__).parent
 
-#: From the bottom to the top. Rooms of one line may not import each other, except where `BESIDE` says so.
+#: From the bottom to the top. Rooms of one line may not import each other.
 LAYERS = (
     ("errors", "_version"),
     ("config", "files"),

@@ -165,9 +165,11 @@ def reproduce(
     experiment = get(recipe)
     if epochs is not None:
         experiment = experiment.override({"train.epochs": epochs}, "--epochs")
+    command = f"aegean reproduce {recipe} --seeds {seeds}" + (f" --first {first}" if first else "")
+    command += (f" --epochs {epochs}" if epochs else "") + (" --baselines" if with_baselines else "")
     for seed in range(first, first + seeds):
         print(f"seed {seed}")
-        record = reproduce_seed(experiment, seed, out, results, _command(), with_baselines, _with_progress)
+        record = reproduce_seed(experiment, seed, out, results, command, with_baselines, _with_progress)
         print("  " + ", ".join(f"{name} {value:.2f}" for name, value in record.metrics.items()))
     summary = summarise([record for record in read_records(results) if record.recipe == recipe])
     for name, value in summary.items():
@@ -414,13 +416,14 @@ def _with_progress(run: "Run") -> "Outcome":
     """Train with a bar of losses, time left and images a second."""
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
     from aegean.train import Progress
 
     columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
+        TextColumn("epoch {task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=13)),
         BarColumn(bar_width=12),
-        TextColumn("{task.fields[left]} left  {task.fields[rate]} images/s  {task.fields[losses]}"),
+        TextColumn("{task.fields[left]} left, {task.fields[rate]}/s  {task.fields[losses]}"),
     )
     with Bar(*columns, console=_console(), transient=False, refresh_per_second=4) as bar:
         task = bar.add_task("", total=None, epoch="0", left="?", rate="?", losses="")

@@ -157,6 +157,8 @@ class _Loader(yaml.SafeLoader):
 def _float_or_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
     """YAML 1.1 reads `1e-3` as text; everyone who writes it means a number."""
     text = loader.construct_scalar(node)
+    if node.style is not None:  # quoted: text it is
+        return text
     try:
         return float(text) if text[:1] in "+-.0123456789" and "e" in text.lower() else text
     except ValueError:

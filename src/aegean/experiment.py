@@ -23,6 +23,7 @@ class Experiment(Config):
         model: networks, prior, likelihood.
         train: epochs, optimisers, precision.
         seed: of weights, noise and order; the split and the choice of labels have seeds of their own in `data`.
+        paper: the paper's own figures by metric, as printed there, for tables; they change nothing.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -33,3 +34,4 @@ class Experiment(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     seed: int = Field(default=0, ge=0)
+    paper: dict[str, str] = {}

@@ -11,7 +11,7 @@ from aegean.evaluate.baselines import compare_baselines
 from aegean.evaluate.records import RunRecord, read_records, render_tables, write_record
 from aegean.experiment import Experiment
 from aegean.files import atomic_write
-from aegean.recipes import with_seed
+from aegean.recipes import get, names, with_seed
 from aegean.run import Run
 from aegean.train import Outcome
 
@@ -34,7 +34,7 @@ def reproduce_seed(
         seed: sets every seed of the experiment.
         runs: folder of run folders.
         results: folder of run records.
-        command: what was typed.
+        command: that gives these records, whatever folders were used.
         with_baselines: add the error of the baselines on the same labels and split.
         train: trains a run; replaced by the command line to show progress.
 
@@ -51,7 +51,10 @@ def reproduce_seed(
         raise TrainingError(f"Interrupted and saved; the same command goes on with {folder}.")
     metrics = run.evaluate()
     if with_baselines:
-        metrics |= {f"baseline {name}": error for name, error in baselines(run.splits).items()}
+        metrics |= {
+            f"{name.lower().replace(' ', '_').replace('-', '_')}_error": error
+            for name, error in baselines(run.splits).items()
+        }
     environment = run.started_in()
     record = RunRecord(
         recipe=run.experiment.name,
@@ -95,11 +98,12 @@ def update_tables(documents: Iterable[Path], results: Path, write: bool = True) 
         DataError: a record is damaged, or a document has a marker that is not closed.
     """
     records = read_records(results)
+    paper = {name: get(name).paper for name in names()}
     changed = []
     for document in documents:
         for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
             text = path.read_text(encoding="utf-8")
-            rendered = render_tables(text, records)
+            rendered = render_tables(text, records, paper)
             if rendered != text:
                 changed.append(path)
                 if write:

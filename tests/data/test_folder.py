@@ -254,7 +254,7 @@ def test_an_animation_is_its_first_frame(tmp_path):
 def test_images_of_several_sizes_name_two_of_them(tmp_path):
     save(tmp_path / "a.png", size=(28, 28))
     save(tmp_path / "b" / "c.png", size=(32, 30))
-    with pytest.raises(DataError, match=r"a.png is 28x28, b/c.png is 32x30; give --size HxW .*--size 28x28") as raised:
+    with pytest.raises(DataError, match=r"a.png is 28x28, b/c.png is 32x30; bring all to one size, for example with size: \[28, 28\]") as raised:
         Folder(path=tmp_path).read()
     assert str(tmp_path) in str(raised.value)
     assert Folder(path=tmp_path, size=(20, 10)).read()[0].images.shape == (2, 1, 20, 10)
@@ -294,7 +294,7 @@ def test_truncated_files_stop_or_are_skipped(tmp_path, noisy, suffix):
     noisy.save(broken)
     broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
     with pytest.raises(
-        DataError, match=r"damaged, or not an image \(.*\); remove it, or skip .*--skip-damaged"
+        DataError, match=r"damaged, or not an image \(.*\); remove it, or leave such files out .*skip_damaged: true"
     ) as raised:
         Folder(path=tmp_path).read()
     assert str(broken) in str(raised.value)
@@ -386,7 +386,7 @@ def test_check_lists_every_problem(tmp_path):
     assert report.classes == {"cat": 3, "dog": 1}
     assert report.sizes == {"4x6": 4, "8x8": 1}
     for problem, part in zip(
-        report.problems, ("bad1.png: damaged", "bad2.jpg: damaged", "--size 4x6", "readme.txt"), strict=True
+        report.problems, ("bad1.png: damaged", "bad2.jpg: damaged", "size: [4, 6]", "readme.txt"), strict=True
     ):
         assert part in problem
     for part in ("5 in colour", "4 of 4x6, 1 of 8x8", "cat (3), dog (1)", "problem   "):

@@ -309,7 +309,9 @@ def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeyp
     assert [path.name for path in files] == ["seed-0.json", "seed-1.json"]
     record = json.loads(files[1].read_text())
     assert (record["seed"], record["epochs"], record["kind"]) == (1, 1.0, "stabilised")
-    assert {"error", "nats", "baseline SVM", "baseline label spreading"} <= record["metrics"].keys()
+    assert {"error", "nats", "svm_error", "self_training_svm_error", "label_spreading_error"} <= record[
+        "metrics"
+    ].keys()
     page = home / "page.md"
     page.write_text("# Page\n\n<!-- results:digits-pixelgan-100 | error -->\n<!-- /results -->\n")
     assert aegean("tables", "page.md", "--check", cwd=home, check=1).stdout.startswith("out of date")

@@ -121,7 +121,10 @@ class Folder(SplitSettings):
                 channels = max(channels, 1 if image.ndim == 2 else 3)
         if len(sizes) > 1 and self.size is None:
             common = sizes.most_common(1)[0][0]
-            problems.append(f"{self.path}: images of {len(sizes)} sizes; give --size HxW, for example --size {common}.")
+            problems.append(
+                f"{self.path}: images of {len(sizes)} sizes; bring them to one, "
+                f"for example with size: [{common.replace('x', ', ')}]."
+            )
         if ignored:
             problems.append(f"{self.path}: ignored {len(ignored)} other files, for example {ignored[0]}.")
         counts = Counter(good)
@@ -216,7 +219,10 @@ def _decode(
     except Exception as error:  # on damaged files, decoders raise whatever they stumble over
         text = getattr(error, "strerror", None) or str(error).replace(repr(str(path)), "")
         reason = " ".join(text.split()) or type(error).__name__
-        return DataError(f"{path}: damaged, or not an image ({reason}); remove it, or skip it with --skip-damaged.")
+        return DataError(
+            f"{path}: damaged, or not an image ({reason}); remove it, or leave such files out with the setting "
+            "skip_damaged: true."
+        )
     if pixels.ndim == 3 and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     return pixels
@@ -259,5 +265,5 @@ def _size(image: NDArray[np.uint8]) -> str:
 def _differ(path: str, first: str, one: NDArray[np.uint8], second: str, other: NDArray[np.uint8]) -> str:
     return (
         f"{path}: images of several sizes (height x width): {first} is {_size(one)}, {second} is "
-        f"{_size(other)}; give --size HxW to bring all to one size, for example --size {_size(one)}."
+        f"{_size(other)}; bring all to one size, for example with size: [{_size(one).replace('x', ', ')}]."
     )

@@ -1,7 +1,7 @@
 """Protocols by name: what the numbers in a table or a report mean, exactly.
 
-Everything here takes plain arrays (NumPy, or torch tensors on the CPU) and returns small frozen dataclasses;
-nothing knows of models or training.
+What is importable from here takes plain arrays (NumPy, or torch tensors on the CPU) and returns small frozen
+dataclasses. `aegean.evaluate.protocols` runs it on models.
 """
 
 from aegean.evaluate.baselines import compare_baselines, label_spreading, self_training_svm, svm

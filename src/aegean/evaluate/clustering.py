@@ -7,9 +7,7 @@ import numpy.typing as npt
 
 from aegean.errors import DataError
 from aegean.evaluate.classification import Array, as_labels
-
-#: A cluster with less than this share of its fair part (images / clusters) has collapsed.
-COLLAPSED_SHARE = 0.05
+from aegean.train.health import COLLAPSED_SHARE
 
 
 @dataclass(frozen=True, eq=False)

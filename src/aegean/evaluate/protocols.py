@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from aegean.data import ImageData, Splits
 from aegean.evaluate.apply import apply
@@ -34,7 +35,8 @@ def evaluate_model(
     Returns:
         `error` in percent where the model predicts classes or clusters and labels are known (clusters are named by
         the papers' rule on the validation images, see `evaluate_clustering`, whose other measures stand beside it);
-        `calibration_error` in percent for classes; `nats` of reconstruction an image where there is a likelihood.
+        `calibration_error` in percent for classes; `nats` of reconstruction an image
+        where there is a likelihood, else `squared_error`, summed over its pixels.
         Empty if there is nothing to judge on.
     """
     data = splits.test if part == "test" else splits.validation
@@ -51,6 +53,10 @@ def evaluate_model(
     if model.can("reconstruction_log_prob"):
         log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=progress)
         results["nats"] = float(-log_prob.mean())
+    elif model.can("encode"):
+        results["squared_error"] = float(
+            apply(model, lambda x: _squared_error(model, x), data.images, dtype, splits.binarize).mean()
+        )
     return results
 
 
@@ -81,6 +87,10 @@ def _clustering(model: Model, splits: Splits, data: ImageData, dtype: torch.dtyp
     if result.hungarian_error_percent is not None:
         values["hungarian_error"] = result.hungarian_error_percent
     return values
+
+
+def _squared_error(model: Model, x: Tensor) -> Tensor:
+    return (model.reconstruct(x) - x).square().flatten(1).sum(dim=1)
 
 
 def _labelled(data: ImageData) -> ImageData:

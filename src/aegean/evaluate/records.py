@@ -208,7 +208,7 @@ def render_tables(text: str, records: Sequence[RunRecord], paper: PaperFigures |
 
     A place is `<!-- results:RECIPES -->` ... `<!-- /results -->`, where RECIPES are names or patterns
     (`aae-*`), separated by spaces; `<!-- results:RECIPES | METRICS -->` shows some metrics only. What was
-    between the markers is replaced, so rendering twice changes nothing.
+    between the markers is replaced, so rendering twice changes nothing; where no record matches, it stays.
 
     Args:
         text: of the document.
@@ -216,7 +216,7 @@ def render_tables(text: str, records: Sequence[RunRecord], paper: PaperFigures |
         paper: the papers' figures, see `markdown_table`.
 
     Raises:
-        DataError: a marker has no end, or a pattern matches no record.
+        DataError: a marker has no end, or names no recipe.
     """
     if text.count("<!-- results:") != len(_MARKED.findall(text)) or text.count("<!-- /results -->") != len(
         _MARKED.findall(text)
@@ -228,9 +228,9 @@ def render_tables(text: str, records: Sequence[RunRecord], paper: PaperFigures |
         chosen: list[RunRecord] = []
         for pattern in patterns.split():
             found = [record for record in records if fnmatchcase(record.recipe, pattern)]
-            if not found:
-                raise DataError(f"{match[1]}: no record matches {pattern!r}; run the recipe, or correct the name.")
             chosen += [record for record in found if record not in chosen]
+        if not chosen and patterns.split():
+            return match[0]  # nothing was run yet: what the place says stays
         return f"{match[1]}\n{markdown_table(chosen, metrics.split() or None, paper)}\n{match[4]}"
 
     return _MARKED.sub(table, text)

@@ -61,6 +61,8 @@ class AAEConfig(Config):
 class AAE(Autoencoder):
     """An autoencoder whose aggregated posterior q(z) is matched to a prior p(z) by an adversary on the codes.
 
+    ::
+
     Reconstruction phase:    max over encoder, decoder   E log p(x | z),  z ~ q(z|x)
     Regularization phase:    max over discriminator      E_p(z) log D(z) + E_q(z) log (1 - D(z))
                              max over encoder            E_q(z) log D(z)

@@ -56,6 +56,8 @@ class PixelGANConfig(Config):
 class PixelGAN(Model):
     """An autoencoder whose decoder is a PixelCNN, with the code matched to a prior by an adversary.
 
+    ::
+
     Reconstruction phase:    max over encoder, decoder   E log p(x | z),  z = f(x, n)       (equation 2, first term)
     Adversarial phase:       max over discriminator      E_p(z) log D(z) + E_q(z) log (1 - D(z))
                              max over encoder            E_q(z) log D(z)                    (for KL(q(z) || p(z)))

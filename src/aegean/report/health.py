@@ -6,11 +6,10 @@ from typing import Literal
 
 from aegean.errors import DataError
 from aegean.plots.curves import Points
+from aegean.train.health import STARTED_SHARE
 
 Verdict = Literal["working", "never started", "overpowered", "diverged"]
 
-#: A loss that was once further from chance than this share of it has started to learn.
-STARTED_SHARE = 0.02
 #: A discriminator that is right more often than this leaves the other side no useful gradient.
 OVERPOWERED_ACCURACY = 0.95
 #: The same by its loss, where no accuracy is known: less than this share of chance.

@@ -57,8 +57,8 @@ def keep_freed_memory() -> None:
     """Let the C library reuse the memory of a training step for the next one, where it is glibc.
 
     By default glibc returns large blocks to the system when they are freed and asks for them again in the next
-    layer; every first touch of such a page is a page fault. Keeping them makes small convolutional models on the CPU
-    about one and a half times as fast (`docs/decisions`), at the price of holding on to the largest amount of memory
+    layer; every first touch of such a page is a page fault. Keeping them saves these faults (how much time that is
+    depends on the machine: `docs/decisions`, number 10), at the price of holding on to the largest amount of memory
     that was ever in use.
     """
     if not sys.platform.startswith("linux"):

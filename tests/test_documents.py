@@ -1,0 +1,45 @@
+"""What the documents say is what the records say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from aegean.evaluate.records import read_records
+from aegean.recipes import names
+from aegean.reproduce import update_tables
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs"]
+
+pytestmark = pytest.mark.skipif(not (ROOT / "results").is_dir(), reason="the tests run outside a checkout")
+
+
+def test_every_table_is_what_the_records_give() -> None:
+    assert update_tables(DOCUMENTS, ROOT / "results", write=False) == [], "run: make tables"
+
+
+def test_every_record_is_of_a_recipe_and_of_a_commit() -> None:
+    records = read_records(ROOT / "results")
+    assert records
+    for record in records:
+        assert record.recipe in names()
+        assert re.fullmatch(r"[0-9a-f]{7,}", record.commit), f"{record.recipe}, seed {record.seed}: {record.commit!r}"
+
+
+def test_the_demo_beats_the_baselines_over_five_seeds() -> None:
+    metrics = [record.metrics for record in read_records(ROOT / "results") if record.recipe == "digits-pixelgan-100"]
+    assert len(metrics) >= 5
+    means = {name: sum(values[name] for values in metrics) / len(metrics) for name in metrics[0]}
+    assert means["error"] < min(
+        value for name, value in means.items() if (name.endswith("_error") and "svm" in name) or "spreading" in name
+    )
+
+
+def test_links_inside_the_documents_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 15
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
