@@ -18,7 +18,7 @@ import time
 import torch
 
 BATCH, STEPS, WARM_UP, CODE, HIDDEN, CRITIC = 100, 100, 20, 8, (1000, 1000), (256,)
-REPEATS = 3
+REPEATS = 5
 
 
 def images(n: int) -> torch.Tensor:

@@ -254,7 +254,9 @@ def test_an_animation_is_its_first_frame(tmp_path):
 def test_images_of_several_sizes_name_two_of_them(tmp_path):
     save(tmp_path / "a.png", size=(28, 28))
     save(tmp_path / "b" / "c.png", size=(32, 30))
-    with pytest.raises(DataError, match=r"a.png is 28x28, b/c.png is 32x30; bring all to one size, for example with size: \[28, 28\]") as raised:
+    with pytest.raises(
+        DataError, match=r"a.png is 28x28, b/c.png is 32x30; bring all to one size, for example with size: \[28, 28\]"
+    ) as raised:
         Folder(path=tmp_path).read()
     assert str(tmp_path) in str(raised.value)
     assert Folder(path=tmp_path, size=(20, 10)).read()[0].images.shape == (2, 1, 20, 10)

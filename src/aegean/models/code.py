@@ -35,7 +35,7 @@ def discriminator_loss(model: CodeGame, real: Tensor, fake: Tensor, epoch: float
     model.observe(
         real_accuracy=(real_logits > adversary.boundary).float().mean(),
         fake_accuracy=(fake_logits < adversary.boundary).float().mean(),
-        chance=loss.new_tensor(chance),
+        chance=loss.new_full((), chance),
     )
     return loss + adversary.r1_penalty(model.discriminator, real, epoch)
 

@@ -3,6 +3,7 @@
 The loop knows nothing of any model. It prints nothing; the caller is told of progress through callbacks.
 """
 
+import math
 import signal
 import threading
 import time
@@ -222,7 +223,8 @@ class Trainer:
         for options in optimizer.param_groups:
             options["lr"] = settings.rate_at(epoch)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for weight in self.parameters[phase.name]:
+            weight.grad = None
 
     def _record(self, name: str, loss: Tensor) -> None:
         value = loss.detach()
@@ -230,20 +232,26 @@ class Trainer:
         for metric, observed in self.model.observed.items():
             self._means.add(f"{name}/{metric}", observed)
         self.model.observed = {}
-        bad = self._first_bad[name]
-        bad.copy_(torch.where((bad < 0) & ~torch.isfinite(value), self.step, bad))
-        if self.device.type == "cpu":  # elsewhere reading would wait for the device, so it is read at intervals
-            self._check_finite()
+        if self.device.type == "cpu":
+            if not math.isfinite(value.item()):
+                raise self._not_finite(name, self.step)
+        else:  # reading would wait for the device; the step is noted there, and read at intervals
+            bad = self._first_bad[name]
+            bad.copy_(torch.where((bad < 0) & ~torch.isfinite(value), self.step, bad))
 
     def _check_finite(self) -> None:
-        for name, bad in self._first_bad.items():
-            step = int(bad)
-            if step >= 0:
-                raise TrainingError(
-                    f"Training stopped: the loss of phase {name!r} became NaN or infinite at step {step} "
-                    f"(epoch {step / self.steps_per_epoch:.2f}). The last good checkpoint is kept. Lower the phase's "
-                    "learning rate, set its clip_norm, or use precision float32."
-                )
+        if self.device.type != "cpu":
+            for name, bad in self._first_bad.items():
+                step = int(bad)
+                if step >= 0:
+                    raise self._not_finite(name, step)
+
+    def _not_finite(self, name: str, step: int) -> TrainingError:
+        return TrainingError(
+            f"Training stopped: the loss of phase {name!r} became NaN or infinite at step {step} "
+            f"(epoch {step / self.steps_per_epoch:.2f}). The last good checkpoint is kept. Lower the phase's "
+            "learning rate, set its clip_norm, or use precision float32."
+        )
 
     # ---- many steps -----------------------------------------------------------------------------------------------
 
