@@ -147,7 +147,7 @@ def summarise(records: Sequence[RunRecord]) -> dict[str, Statistic]:
 def markdown_table(
     records: Iterable[RunRecord], metrics: Sequence[str] | None = None, paper: PaperFigures | None = None
 ) -> str:
-    """Return a Markdown table with one row a recipe and metric.
+    """Return a Markdown table with one row a recipe and metric, and a line on the conditions of each recipe under it.
 
     Args:
         records: of any number of recipes; the rows keep their order.
@@ -164,17 +164,8 @@ def markdown_table(
         raise DataError("no records to make a table of.")
     printed = {recipe: (paper or {}).get(recipe, {}) for recipe in by_recipe}
     with_paper = any(printed.values())
-    head = [
-        "Recipe",
-        "Kind",
-        "Metric",
-        *(["Paper"] if with_paper else []),
-        "Ours",
-        "Seeds",
-        "Epochs",
-        "Minutes",
-    ]
-    head += ["Hardware", "Command"]
+    head = ["Recipe", "Kind", "Metric", *(["Paper"] if with_paper else []), "Ours"]
+    conditions = []
     rows = []
     for recipe, runs in by_recipe.items():
         summary = summarise(runs)
@@ -189,15 +180,20 @@ def markdown_table(
                     name.replace("_", " "),
                     *([printed[recipe].get(name, "")] if with_paper else []),
                     str(summary[name]),
-                    str(len(runs)),
-                    _span([run.epochs for run in runs]),
-                    _span([round(run.minutes, 1) for run in runs]),
-                    "; ".join(dict.fromkeys(run.hardware for run in runs)),
-                    f"`{runs[0].command}`",
                 ]
             )
+        conditions.append(
+            f"- {recipe}: {_count(len(runs), 'seed')}, {_span([run.epochs for run in runs])} epochs, "
+            f"{_span([round(run.minutes, 1) for run in runs])} minutes each on "
+            f"{'; '.join(dict.fromkeys(run.hardware for run in runs))}. `{runs[0].command}`"
+        )
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    table = ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
+    return "\n".join([*table, "", *conditions])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 _MARKED = re.compile(r"(<!-- results:([^\n]*?) -->)(.*?)(<!-- /results -->)", re.DOTALL)
