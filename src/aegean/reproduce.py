@@ -8,7 +8,7 @@ from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import TrainingError
 from aegean.evaluate.baselines import compare_baselines
-from aegean.evaluate.records import RunRecord, read_records, render_tables, write_record
+from aegean.evaluate.records import RunRecord, read_records, render_benchmarks, render_tables, write_record
 from aegean.experiment import Experiment
 from aegean.files import atomic_write
 from aegean.recipes import get, names, with_seed
@@ -103,7 +103,7 @@ def update_tables(documents: Iterable[Path], results: Path, write: bool = True) 
     for document in documents:
         for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
             text = path.read_text(encoding="utf-8")
-            rendered = render_tables(text, records, paper)
+            rendered = render_benchmarks(render_tables(text, records, paper), results / "benchmarks")
             if rendered != text:
                 changed.append(path)
                 if write:

@@ -12,6 +12,7 @@ from aegean.evaluate.records import (
     Statistic,
     markdown_table,
     read_records,
+    render_benchmarks,
     render_tables,
     summarise,
     write_record,
@@ -211,6 +212,21 @@ def test_a_recipe_that_several_patterns_name_is_shown_once(patterns):
 def test_bad_marks_are_refused(text, message):
     with pytest.raises(DataError, match=message):
         render_tables(text, RECORDS)
+
+
+def test_benchmarks_are_filled_in_from_their_record(tmp_path):
+    text = "<!-- benchmark:speed -->\nold\n<!-- /benchmark -->"
+    assert render_benchmarks(text, tmp_path) == text
+    environment = {"cores": 2, "processor": "a CPU", "torch": "2.13.0"}
+    (tmp_path / "speed.json").write_text(json.dumps({"figures": {"ratio": 2.345}, "environment": environment}))
+    rendered = render_benchmarks(text, tmp_path)
+    assert "| ratio | 2.35 |" in rendered or "| ratio | 2.34 |" in rendered
+    assert "2 cores of a CPU, torch 2.13.0." in rendered
+    assert "old" not in rendered
+    assert render_benchmarks(rendered, tmp_path) == rendered
+    (tmp_path / "speed.json").write_text("{}")
+    with pytest.raises(DataError, match="not a record of a benchmark"):
+        render_benchmarks(text, tmp_path)
 
 
 def test_a_place_without_records_keeps_what_it_says():

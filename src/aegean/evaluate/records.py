@@ -258,3 +258,33 @@ def _span(values: Sequence[float]) -> str:
 def _cell(text: str) -> str:
     """Keep a cell in its cell."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+_BENCHMARK = re.compile(r"(<!-- benchmark:([a-z0-9-]+) -->)(.*?)(<!-- /benchmark -->)", re.DOTALL)
+
+
+def render_benchmarks(text: str, folder: str | Path) -> str:
+    """Fill the places `<!-- benchmark:NAME -->` ... `<!-- /benchmark -->` of a document.
+
+    Args:
+        text: of the document.
+        folder: where `python -m benchmarks.run` left its records, `NAME.json`. Without one, a place stays.
+
+    Raises:
+        DataError: a record is not what that program writes.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        path = Path(folder) / f"{match[2]}.json"
+        if not path.is_file():
+            return match[0]
+        try:
+            record = json.loads(read_bounded(path, MAX_CONFIG_BYTES))
+            rows = [f"| {_cell(name)} | {float(value):,.2f} |" for name, value in record["figures"].items()]
+            environment = record["environment"]
+            where = f"{environment['cores']} cores of {environment['processor']}, torch {environment['torch']}"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: not a record of a benchmark ({error}).") from None
+        return "\n".join([match[1], "| Figure | Value |", "| --- | ---: |", *rows, "", f"{where}.", match[4]])
+
+    return _BENCHMARK.sub(table, text)
