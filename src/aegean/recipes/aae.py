@@ -5,7 +5,7 @@ from aegean.experiment import Experiment
 from aegean.models import AAEConfig
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian, GaussianMixture, SwissRoll
-from aegean.train import SGD, Adam, TrainConfig
+from aegean.train import SGD, TrainConfig
 
 
 def aae_mnist() -> Experiment:
@@ -68,19 +68,12 @@ def aae_mnist_swiss_roll() -> Experiment:
 
 
 def _two_dimensional(name: str, what: str, prior: GaussianMixture | SwissRoll) -> Experiment:
-    adversarial = Adam(rate=2e-4, betas=(0.5, 0.999))
     return aae_mnist().override(
         {
             "name": name,
             "title": f"AAE with {what} as prior on MNIST",
             "source": "Makhzani et al. 2015, figures 2 and 4",
-            "row": "stabilised",
             "model.prior": prior.to_dict(),
-            "train.optimizers": {
-                "reconstruct": Adam(rate=1e-3).to_dict(),
-                "discriminate": adversarial.to_dict(),
-                "confuse": adversarial.to_dict(),
-            },
         }
     )
 
