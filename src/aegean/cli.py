@@ -224,9 +224,10 @@ def reconstruct(
 
     _use_threads(threads)
     opened = _open(run)
-    chosen = images_for(opened, images)
+    model = opened.model()
+    chosen = images_for(opened, model, images)
     with _counter("reconstructing", min(n, len(chosen))) as advance:
-        originals, rebuilt = reconstructions(opened, chosen, n, seed, advance)
+        originals, rebuilt = reconstructions(opened, model, chosen, n, seed, advance)
     write_pairs(out, originals, rebuilt)
     print(f"{len(originals)} images and their reconstructions: {out}")
 
@@ -243,9 +244,10 @@ def encode(
 
     _use_threads(threads)
     opened = _open(run)
-    chosen = images_for(opened, images)
+    model = opened.model()
+    chosen = images_for(opened, model, images)
     with _counter("encoding", len(chosen)) as advance:
-        z = codes(opened, chosen, advance)
+        z = codes(opened, model, chosen, advance)
     write_codes(out, chosen, z)
     print(f"{len(z)} codes of dimension {z.shape[1]}: {out}")
 
@@ -262,10 +264,12 @@ def predict(
 
     _use_threads(threads)
     opened = _open(run)
-    chosen = images_for(opened, images)
+    model = opened.model()
+    chosen = images_for(opened, model, images)
     with _counter("predicting", len(chosen)) as advance:
-        probabilities = predictions(opened, chosen, advance)
-    write_predictions(out, opened, chosen, probabilities)
+        probabilities = predictions(opened, model, chosen, advance)
+    classes = opened.splits.train.class_names if model.supervised else ()
+    write_predictions(out, classes, chosen, probabilities)
     print(f"{len(chosen)} predictions: {out}")
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ Advance = Callable[[int], None]
 DRAWN_AT_ONCE = 100
 
 
-def images_for(run: Run, path: Path | None) -> ImageData:
+def images_for(run: Run, model: Model, path: Path | None) -> ImageData:
     """Return the images of a folder in the form the run's model takes, or the run's own test images.
 
     Args:
         run: the run.
+        model: its model.
         path: a folder of images, scaled and cropped to the model's size; None for the test images.
 
     Raises:
@@ -38,7 +39,7 @@ def images_for(run: Run, path: Path | None) -> ImageData:
     """
     if path is None:
         return run.splits.test
-    channels, height, width = run.model().shape
+    channels, height, width = model.shape
     if channels not in (1, 3):
         raise DataError(f"The model takes images of {channels} channels; a folder holds grey or colour ones.")
     return Folder(path=str(path), size=(height, width), channels=1 if channels == 1 else 3).read()[0]
@@ -85,13 +86,11 @@ def draw_samples(
 
 
 def reconstructions(
-    run: Run, data: ImageData, n: int, seed: int = 0, advance: Advance | None = None
+    run: Run, model: Model, data: ImageData, n: int, seed: int = 0, advance: Advance | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the first n images as the model sees them, and their reconstructions, each (n, c, h, w) in [0, 1]."""
-    model = run.model()
     generator = torch.Generator().manual_seed(seed)
-    binarize = run.splits.binarize
-    originals = as_float(data.images[:n], binarize, torch.Generator().manual_seed(0))
+    originals = as_float(data.images[:n], run.experiment.data.binarize, torch.Generator().manual_seed(0))
     rebuilt = apply(
         model,
         lambda x: model.reconstruct(x, generator),
@@ -103,20 +102,18 @@ def reconstructions(
     return originals, rebuilt
 
 
-def codes(run: Run, data: ImageData, advance: Advance | None = None) -> Tensor:
+def codes(run: Run, model: Model, data: ImageData, advance: Advance | None = None) -> Tensor:
     """Return the codes of images, (n, d)."""
-    model = run.model()
-    return apply(model, model.encode, data.images, run.precision, run.splits.binarize, progress=advance)
+    return apply(model, model.encode, data.images, run.precision, run.experiment.data.binarize, progress=advance)
 
 
-def predictions(run: Run, data: ImageData, advance: Advance | None = None) -> Tensor:
+def predictions(run: Run, model: Model, data: ImageData, advance: Advance | None = None) -> Tensor:
     """Return the probability of each class or cluster, (n, k).
 
     Raises:
         UnsupportedError: the model's code is continuous.
     """
-    model = run.model()
-    return apply(model, model.predict, data.images, run.precision, run.splits.binarize, progress=advance)
+    return apply(model, model.predict, data.images, run.precision, run.experiment.data.binarize, progress=advance)
 
 
 def data_source(source: str, size: str | None = None, labels: Path | None = None) -> DataSettings:
@@ -185,10 +182,9 @@ def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
     )
 
 
-def write_predictions(path: Path, run: Run, data: ImageData, probabilities: Tensor) -> None:
-    """Write predictions as CSV: file, label (a class name, or a cluster's number), confidence."""
+def write_predictions(path: Path, classes: Sequence[str], data: ImageData, probabilities: Tensor) -> None:
+    """Write predictions as CSV: file, label (a class name, or a cluster's number where there are none), confidence."""
     confidence, best = probabilities.max(dim=1)
-    classes = run.splits.train.class_names if run.model().supervised else ()
     rows = (
         [name, classes[k] if classes else str(k), f"{p:.4f}"]
         for name, k, p in zip(_names(data), best.tolist(), confidence.tolist(), strict=True)

@@ -64,7 +64,7 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
     if len(splits.test) and model.can("predict"):
         parts |= _predictions(run, model)
     if len(splits.test) and model.can("encode"):
-        originals, rebuilt = reconstructions(run, splits.test, REBUILT)
+        originals, rebuilt = reconstructions(run, model, splits.test, REBUILT)
         parts["reconstructions"] = Reconstructions(originals, rebuilt)
         parts["codes"] = _codes(run, model)
     if model.can("sample"):
@@ -86,12 +86,12 @@ def _samples(run: Run, model: Model) -> list[ImageRow]:
 def _predictions(run: Run, model: Model) -> dict[str, Any]:
     splits = run.splits
     test = splits.test
-    q = apply(model, model.predict, test.images, run.precision, splits.binarize)
     log_q = apply(model, model.log_predict, test.images, run.precision, splits.binarize)
-    confidence, predicted = q.max(dim=1)
+    best, predicted = log_q.max(dim=1)
+    confidence = best.exp()
     known = torch.nonzero(test.labels >= 0).flatten()
     parts: dict[str, Any] = {}
-    names: list[str | None] = [None] * q.shape[1]
+    names: list[str | None] = [None] * log_q.shape[1]
     if model.supervised:
         names = list(splits.train.class_names)
         if len(known):
