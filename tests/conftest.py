@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aegean.data import Splits, SplitSettings, from_arrays
-from aegean.models import AAEConfig, PixelGANConfig, VAEConfig, VAEGANConfig
+from aegean.models import AAEConfig, CategoricalAAEConfig, PixelGANConfig, VAEConfig, VAEGANConfig
 from aegean.nn import (
     ConvEncoderConfig,
     ImageDiscriminatorConfig,
@@ -14,15 +14,20 @@ from aegean.nn import (
     StridedDecoderConfig,
     StridedEncoderConfig,
 )
-from aegean.priors import Categorical, Gaussian
+from aegean.nn.augment import Affine
+from aegean.priors import Categorical, Gaussian, GaussianMixture
 
 SMALL = MLPConfig(widths=(16,))
 _ENCODER = ConvEncoderConfig(stages=((2, 3, 4),), batch_norm="hidden")
 _PIXELCNN = PixelCNNConfig(blocks=1, filter=(2, 3), first_filter=(2, 3), channels=4)
+_CATEGORICAL = {
+    "category": Categorical(categories=3), "style": Gaussian(dim=2), "encoder": SMALL, "decoder": SMALL,
+    "discriminator": SMALL,
+}  # fmt: skip
 
 #: One small configuration for each model and variant.
 SMALL_MODELS = {
-    "vae": VAEConfig(code=3, encoder=SMALL, decoder=SMALL),
+    "vae": VAEConfig(prior=Gaussian(dim=3), encoder=SMALL, decoder=SMALL),
     "aae": AAEConfig(prior=Gaussian(dim=3), encoder=SMALL, decoder=SMALL, discriminator=SMALL, input_noise=0.1),
     "aae-gaussian": AAEConfig(
         prior=Gaussian(dim=3), posterior="gaussian", encoder=SMALL, decoder=SMALL, discriminator=SMALL
@@ -30,6 +35,13 @@ SMALL_MODELS = {
     "aae-universal": AAEConfig(
         prior=Gaussian(dim=3), posterior="universal", noise=5, encoder=SMALL, decoder=SMALL, discriminator=SMALL
     ),
+    "aae-labels": AAEConfig(
+        prior=GaussianMixture(components=3), encoder=SMALL, decoder=SMALL, discriminator=SMALL, label_aware=True
+    ),
+    "aae-given": CategoricalAAEConfig(content="given", **_CATEGORICAL),  # type: ignore[arg-type]
+    "aae-classified": CategoricalAAEConfig(content="classified", input_noise=0.3, **_CATEGORICAL),  # type: ignore[arg-type]
+    "aae-clustered": CategoricalAAEConfig(content="clustered", consistency=Affine(), **_CATEGORICAL),  # type: ignore[arg-type]
+    "aae-heads": CategoricalAAEConfig(content="classified", heads=3.0, **_CATEGORICAL),  # type: ignore[arg-type]
     "vae-gan": VAEGANConfig(
         code=3,
         encoder=StridedEncoderConfig(widths=(4, 6)),

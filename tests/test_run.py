@@ -11,7 +11,7 @@ from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.experiment import Experiment
 from aegean.models import PixelGANConfig, VAEConfig
 from aegean.nn import MLPConfig
-from aegean.priors import Categorical
+from aegean.priors import Categorical, Gaussian
 from aegean.report.build import report_content, write_report
 from aegean.run import Run, free_folder
 from aegean.train import TrainConfig
@@ -139,7 +139,7 @@ def test_the_report_of_clusters_and_of_continuous_codes(tmp_path: Path) -> None:
     assert content.clustering is not None
     assert content.clustering.clusters == 12
     layers = MLPConfig(widths=(16,))
-    model = VAEConfig(code=2, encoder=layers, decoder=layers)
+    model = VAEConfig(prior=Gaussian(dim=2), encoder=layers, decoder=layers)
     codes = Run.create(tmp_path / "codes", small(**{"model": model.to_dict(), "train.epochs": 1}))
     codes.train()
     content = report_content(codes)

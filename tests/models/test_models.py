@@ -227,7 +227,7 @@ def test_odd_and_non_square_images_and_colours_work() -> None:
     decoder = PixelCNNConfig(blocks=1, filter=(2, 3), first_filter=(2, 3), channels=4)
     for shape in ((1, 7, 5), (3, 9, 6)):
         for config in (
-            VAEConfig(code=2, encoder=SMALL, decoder=SMALL),
+            VAEConfig(prior=Gaussian(dim=2), encoder=SMALL, decoder=SMALL),
             PixelGANConfig(prior=Categorical(categories=3), decoder=decoder, discriminator=SMALL),
         ):
             model = create(config, shape).eval()

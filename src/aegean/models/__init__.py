@@ -6,12 +6,15 @@ from pydantic import Field
 
 from aegean.config import Config
 from aegean.models.aae import AAE, AAEConfig
+from aegean.models.aae_categorical import CategoricalAAE, CategoricalAAEConfig
 from aegean.models.base import Group, Model, Phase, Shape, registry
 from aegean.models.pixelgan import PixelGAN, PixelGANConfig
 from aegean.models.vae import VAE, VAEConfig
 from aegean.models.vae_gan import VAEGAN, VAEGANConfig
 
-ModelConfig = Annotated[VAEConfig | AAEConfig | VAEGANConfig | PixelGANConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    VAEConfig | AAEConfig | CategoricalAAEConfig | VAEGANConfig | PixelGANConfig, Field(discriminator="kind")
+]
 
 
 def create(config: Config, shape: Shape, classes: int = 0, seed: int = 0, **parts: Any) -> Model:
@@ -21,6 +24,6 @@ def create(config: Config, shape: Shape, classes: int = 0, seed: int = 0, **part
 
 
 __all__ = [
-    "AAE", "VAE", "VAEGAN", "AAEConfig", "Group", "Model", "ModelConfig", "Phase", "PixelGAN", "PixelGANConfig",
-    "Shape", "VAEConfig", "VAEGANConfig", "create", "registry",
+    "AAE", "VAE", "VAEGAN", "AAEConfig", "CategoricalAAE", "CategoricalAAEConfig", "Group", "Model", "ModelConfig",
+    "Phase", "PixelGAN", "PixelGANConfig", "Shape", "VAEConfig", "VAEGANConfig", "create", "registry",
 ]  # fmt: skip

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from aegean.adversary import Adversary
 from aegean.config import Config
 from aegean.data.stream import Batch
+from aegean.errors import ConfigError
 from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
+from aegean.models.code import check_network, confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.vae import draw
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
@@ -30,6 +31,8 @@ class AAEConfig(Config):
         encoder: network of the posterior.
         decoder: network of the likelihood's parameters.
         discriminator: network on codes.
+        label_aware: tell the discriminator the label, or that there is none (section 3.1): labelled images are matched
+            to the component of the prior that has their class's number, unlabelled ones to the whole prior.
         likelihood: p(x | z); a Gaussian of standard deviation 1 is half the squared error.
         adversary: losses of the regularization phase.
         input_noise: standard deviation of noise added to the encoder's input in training.
@@ -43,6 +46,7 @@ class AAEConfig(Config):
     encoder: EncoderConfig = MLPConfig(widths=(1000, 1000))
     decoder: DecoderConfig = MLPConfig(widths=(1000, 1000))
     discriminator: MLPConfig = MLPConfig(widths=(1000, 1000))
+    label_aware: bool = False
     likelihood: LikelihoodConfig = GaussianLikelihood()
     adversary: Adversary = Adversary()
     input_noise: float = Field(default=0.0, ge=0)
@@ -85,7 +89,9 @@ class AAE(Autoencoder):
     ) -> None:
         super().__init__(config, shape, classes)
         channels, height, width = shape
-        self.prior = ready_prior(prior if prior is not None else config.prior)
+        if config.label_aware and not classes:
+            raise ConfigError("model.label_aware=true needs labels, and the data has none; give some, or set it false.")
+        self.prior = ready_prior(prior if prior is not None else config.prior, classes if config.label_aware else None)
         dim = self.prior.dim
         self.likelihood = config.likelihood
         self.adversary = config.adversary
@@ -94,7 +100,15 @@ class AAE(Autoencoder):
         self.encoder = encoder or config.encoder.build_encoder(shape, outputs, extra_inputs=config.noise)
         parameters = (self.likelihood.outputs(channels), height, width)
         self.decoder = decoder or config.decoder.build_decoder(dim, parameters)
-        self.discriminator = discriminator or config.discriminator.build(dim, 1)
+        told = classes + 1 if config.label_aware else 0
+        self.discriminator = discriminator or config.discriminator.build(dim + told, 1)
+        x, z, noise = torch.zeros(2, *shape), torch.zeros(2, dim), torch.zeros(2, config.noise)
+        if encoder is not None:
+            check_network("encoder", encoder, (outputs,), *((x, noise) if config.noise else (x,)))
+        if decoder is not None:
+            check_network("decoder", decoder, parameters, z)
+        if discriminator is not None:
+            check_network("discriminator", discriminator, (1,), torch.zeros(2, dim + told))
 
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction, then regularization; the discriminator and its confusion see the same codes."""
@@ -129,12 +143,18 @@ class AAE(Autoencoder):
 
     def discriminator_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Tell draws of the prior (real) from codes of images (fake)."""
-        real = self.prior.sample(len(z), generator=self.rng, device=z.device)
-        return discriminator_loss(self, real, z.detach(), batch.epoch)
+        labels = batch.y if self.config.label_aware else None
+        real = self.prior.sample(len(z), labels, self.rng, z.device)
+        return discriminator_loss(
+            self, self.discriminator, self.adversary, real, z, batch.epoch, self._condition(batch)
+        )
 
     def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Move the codes to where the discriminator takes them for draws of the prior."""
-        return confusion_loss(self, z, batch.epoch)
+        return confusion_loss(self, self.discriminator, self.adversary, z, batch.epoch, self._condition(batch))
+
+    def _condition(self, batch: Batch) -> Tensor | None:
+        return label_switch(batch.y, self.classes) if self.config.label_aware else None
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes, (n, d): the mean of a Gaussian posterior, n = 0 for the universal approximator."""

@@ -10,47 +10,91 @@ from aegean.errors import ConfigError
 from aegean.priors import Prior, check_prior
 
 
-class CodeGame(Protocol):
-    """What a model needs to play: a discriminator of codes, losses, and its own noise."""
+class Player(Protocol):
+    """What a model needs to play: a log for metrics, and noise of its own."""
 
-    discriminator: nn.Module
-    adversary: Adversary
     rng: torch.Generator
 
     def observe(self, **metrics: Tensor) -> None:
         """Hand metrics to the log."""
 
 
-def discriminator_loss(model: CodeGame, real: Tensor, fake: Tensor, epoch: float) -> Tensor:
-    """Loss of the discriminator on real and fake codes, each (n, d); returns (n,).
+def discriminator_loss(
+    model: Player,
+    discriminator: nn.Module,
+    adversary: Adversary,
+    real: Tensor,
+    fake: Tensor,
+    epoch: float,
+    condition: Tensor | None = None,
+) -> Tensor:
+    """Loss of a discriminator on real and fake codes.
 
-    Both go through the network in one pass. With `adversary.r1`, half its value times the squared gradient at the
-    real codes (as they are, without noise) is added; with `adversary.instance_noise`, both kinds are blurred.
+    Both kinds go through the network in one pass. With `adversary.r1`, half its value times the squared gradient at
+    the real codes (as they are, without noise) is added; with `adversary.instance_noise`, both kinds are blurred.
+
+    Args:
+        model: whose log and noise are used.
+        discriminator: from codes, with the condition beside them, to logits.
+        adversary: the losses.
+        real: draws of the prior, (n, d).
+        fake: codes of images, (n, d); no gradient flows into them.
+        epoch: fractional.
+        condition: what the discriminator is told of the i-th real and of the i-th fake code, (n, c).
+
+    Returns:
+        (n,).
     """
-    adversary = model.adversary
-    noisy = adversary.add_noise(torch.cat((real, fake)), epoch, model.rng)  # (2n, d)
-    real_logits, fake_logits = model.discriminator(noisy).float().chunk(2)
+
+    def judge(z: Tensor) -> Tensor:
+        logits: Tensor = discriminator(beside(z, condition)).float()
+        return logits
+
+    noisy = adversary.add_noise(torch.cat((real, fake.detach())), epoch, model.rng)  # (2n, d)
+    real_logits, fake_logits = judge(noisy).chunk(2)
     loss = adversary.discriminator_loss(real_logits, fake_logits)
-    chance = adversary.chance_level[0]
     model.observe(
         real_accuracy=(real_logits > adversary.boundary).float().mean(),
         fake_accuracy=(fake_logits < adversary.boundary).float().mean(),
-        chance=loss.new_full((), chance),
+        chance=loss.new_full((), adversary.chance_level[0]),
     )
-    return loss + adversary.r1_penalty(model.discriminator, real, epoch)
+    return loss + adversary.r1_penalty(judge, real, epoch)
 
 
-def confusion_loss(model: CodeGame, fake: Tensor, epoch: float) -> Tensor:
-    """Loss of the encoder as the generator of codes (n, d); returns (n,)."""
-    noisy = model.adversary.add_noise(fake, epoch, model.rng)
-    return model.adversary.generator_loss(model.discriminator(noisy).float())
+def confusion_loss(
+    model: Player,
+    discriminator: nn.Module,
+    adversary: Adversary,
+    fake: Tensor,
+    epoch: float,
+    condition: Tensor | None = None,
+) -> Tensor:
+    """Loss of the encoder as the generator of codes (n, d); returns (n,). Arguments as in `discriminator_loss`."""
+    noisy = adversary.add_noise(fake, epoch, model.rng)
+    return adversary.generator_loss(discriminator(beside(noisy, condition)).float())
 
 
-def ready_prior(prior: Any) -> Prior:
+def beside(z: Tensor, condition: Tensor | None) -> Tensor:
+    """Put a condition (n, c) beside codes (n, d), or beside several such batches one after the other (m n, d)."""
+    if condition is None:
+        return z
+    return torch.cat((z, condition.repeat(len(z) // len(condition), 1)), dim=1)
+
+
+def label_switch(y: Tensor, classes: int) -> Tensor:
+    """One-hot labels with one class more for unlabelled images, (n,) to (n, classes + 1); AAE, section 3.1."""
+    return nn.functional.one_hot(torch.where(y < 0, classes, y), classes + 1).float()
+
+
+def ready_prior(prior: Any, classes: int | None = None) -> Prior:
     """Check a prior before training; one of a user's own needs only `sample(n)`, its dimension is read off a sample.
 
+    Args:
+        prior: one of `aegean.priors`, or an object with `sample`.
+        classes: how many classes labels will choose its components from; None if labels are not used.
+
     Raises:
-        ConfigError: it cannot be sampled, or its samples are not codes.
+        ConfigError: it cannot be sampled, its samples are not codes, or it has another number of components.
     """
     dim = getattr(prior, "dim", None)
     if dim is None and callable(getattr(prior, "sample", None)):
@@ -58,4 +102,38 @@ def ready_prior(prior: Any) -> Prior:
         if not isinstance(draw, Tensor) or draw.dim() != 2:
             raise ConfigError(f"sample(2) of the prior {type(prior).__name__} must return a tensor of shape (2, dim).")
         dim = draw.shape[1]
-    return check_prior(prior, dim or 0)
+    ready = check_prior(prior, dim or 0, classes)
+    if classes is not None and ready.components != classes:
+        raise ConfigError(
+            f"The data has {classes} classes, the prior {type(prior).__name__} {ready.components} components; labels "
+            f"need one component a class: set model.prior.components={classes}, or keep as many classes."
+        )
+    return ready
+
+
+def check_network(name: str, network: nn.Module, outputs: tuple[int, ...], *inputs: Tensor) -> None:
+    """Try a network of a user's own on two made samples before training.
+
+    Args:
+        name: of the network, for the message.
+        network: left as it was.
+        outputs: shape that it must give for one sample.
+        inputs: two samples each.
+
+    Raises:
+        ConfigError: it fails on such inputs, or its outputs have another shape.
+    """
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            found = tuple(network(*inputs).shape)
+    except (RuntimeError, TypeError, ValueError) as error:
+        given = " and ".join(str(tuple(value.shape)) for value in inputs)
+        raise ConfigError(f"Your {name} cannot take inputs of shape {given}: {error}") from None
+    finally:
+        network.train(training)
+    if found != (2, *outputs):
+        raise ConfigError(
+            f"Your {name} returns {found} for two samples; prior, likelihood and images need {(2, *outputs)}."
+        )

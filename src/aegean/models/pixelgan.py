@@ -125,11 +125,11 @@ class PixelGAN(Model):
         if self.categorical:
             self.observe(usage=z.mean(dim=0))
         real = self.prior.sample(len(z), generator=self.rng, device=z.device)
-        return discriminator_loss(self, real, z.detach(), batch.epoch)
+        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch)
 
     def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Move the codes to where the discriminator takes them for draws of the prior."""
-        return confusion_loss(self, z, batch.epoch)
+        return confusion_loss(self, self.discriminator, self.adversary, z, batch.epoch)
 
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(z = y | x) on labelled images, (n,) nats (section 2.2)."""

@@ -1,5 +1,6 @@
 """The variational autoencoder (Kingma and Welling, 2014)."""
 
+import math
 from typing import Literal
 
 import torch
@@ -8,18 +9,20 @@ from torch import Tensor
 
 from aegean.config import Config
 from aegean.data.stream import Batch
+from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Phase, Shape
+from aegean.models.code import ready_prior
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
-from aegean.priors import Gaussian
+from aegean.priors import Gaussian, PriorConfig
 
 
 class VAEConfig(Config):
     """Parts of a variational autoencoder.
 
     Attributes:
-        code: dimension of z; the prior is N(0, I).
+        prior: p(z); any with a density. The KL term is exact for N(0, I), else estimated with the one sample of z.
         encoder: network of the posterior's mean and log-variance.
         decoder: network of the likelihood's parameters.
         likelihood: p(x | z).
@@ -27,7 +30,7 @@ class VAEConfig(Config):
     """
 
     kind: Literal["vae"] = "vae"
-    code: int = Field(default=8, ge=1)
+    prior: PriorConfig = Gaussian(dim=8)
     encoder: EncoderConfig = MLPConfig()
     decoder: DecoderConfig = MLPConfig()
     likelihood: LikelihoodConfig = Bernoulli()
@@ -35,7 +38,7 @@ class VAEConfig(Config):
 
 
 class VAE(Autoencoder):
-    """max  E_q(z|x) log p(x|z) - KL(q(z|x) || N(0, I)),  with q(z|x) = N(mean(x), diag exp(log_variance(x)))."""
+    """max  E_q(z|x) log p(x|z) - KL(q(z|x) || p(z)),  with q(z|x) = N(mean(x), diag exp(log_variance(x)))."""
 
     kind = "vae"
     config_class = VAEConfig
@@ -44,10 +47,14 @@ class VAE(Autoencoder):
     def __init__(self, config: VAEConfig, shape: Shape, classes: int = 0) -> None:
         super().__init__(config, shape, classes)
         channels, height, width = shape
-        self.prior = Gaussian(dim=config.code)
+        self.prior = ready_prior(config.prior)
+        try:
+            self.prior.log_prob(torch.zeros(1, self.prior.dim))
+        except UnsupportedError as error:
+            raise ConfigError(f"A VAE needs the prior's density. {error} Choose another prior, or an AAE.") from None
         self.likelihood = config.likelihood
-        self.encoder = config.encoder.build_encoder(shape, 2 * config.code)
-        self.decoder = config.decoder.build_decoder(config.code, (self.likelihood.outputs(channels), height, width))
+        self.encoder = config.encoder.build_encoder(shape, 2 * self.prior.dim)
+        self.decoder = config.decoder.build_decoder(self.prior.dim, (self.likelihood.outputs(channels), height, width))
 
     def phases(self) -> tuple[Phase, ...]:
         """One phase: the negative evidence lower bound."""
@@ -58,7 +65,10 @@ class VAE(Autoencoder):
         mean, log_variance = self.posterior(batch.x)  # each (n, d)
         z = draw(mean, log_variance, self.rng)
         reconstruction = -self.likelihood.log_prob(self.decoder(z), batch.x)  # (n,)
-        divergence = kl_to_standard_normal(mean, log_variance)  # (n,)
+        if self.prior == Gaussian(dim=self.prior.dim):
+            divergence = kl_to_standard_normal(mean, log_variance)  # (n,)
+        else:
+            divergence = log_normal(z, mean, log_variance) - self.prior.log_prob(z)  # (n,)
         self.observe(reconstruction=reconstruction.mean(), kl=divergence.mean())
         return reconstruction + self.config.beta * divergence
 
@@ -76,6 +86,12 @@ def draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) 
     """Reparametrised sample of N(mean, diag exp(log_variance)), (n, d)."""
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
     return mean + (0.5 * log_variance).exp() * noise
+
+
+def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Log-density of N(mean, diag exp(log_variance)) at z in nats, each (n, d); returns (n,)."""
+    squared = (z - mean).square() * (-log_variance).exp()
+    return -0.5 * (squared + log_variance + math.log(2 * math.pi)).sum(dim=1)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from aegean.data import MNIST
 from aegean.experiment import Experiment
 from aegean.models import VAEConfig, VAEGANConfig
 from aegean.nn import MLPConfig
+from aegean.priors import Gaussian
 from aegean.train import Adam, TrainConfig
 
 
@@ -16,7 +17,7 @@ def vae_mnist() -> Experiment:
         source="Kingma and Welling 2014; networks of Makhzani et al. 2015, figure 2",
         row="extended",
         data=MNIST(),
-        model=VAEConfig(code=2, encoder=layers, decoder=layers),
+        model=VAEConfig(prior=Gaussian(dim=2), encoder=layers, decoder=layers),
         train=TrainConfig(epochs=50, optimizers={"elbo": Adam(rate=1e-3)}),
     )
 

@@ -1,0 +1,267 @@
+"""The adversarial autoencoder with a category beside the style (Makhzani et al., 2015).
+
+Supervised (section 3.2 of the first version of the paper), semi-supervised, clustering, and dimensionality reduction
+(the same authors' later version).
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from aegean.adversary import Adversary
+from aegean.config import Config
+from aegean.data.stream import Batch
+from aegean.errors import ConfigError
+from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
+from aegean.models.autoencoder import Autoencoder
+from aegean.models.base import Group, Phase, Shape
+from aegean.models.code import confusion_loss, discriminator_loss
+from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
+from aegean.nn.augment import Affine
+from aegean.nn.noise import Dropout, GaussianNoise
+from aegean.priors import Categorical, Gaussian, Product
+
+Codes = tuple[Tensor, Tensor]
+
+
+class CategoricalAAEConfig(Config):
+    """Parts of an adversarial autoencoder with a category y and a style z.
+
+    Attributes:
+        content: where y is from: `"given"`, it is the label, for decoder and training alone; `"classified"`, the
+            encoder infers it and labelled images teach it (semi-supervised); `"clustered"`, nothing teaches it.
+        category: p(y); a class of the data each, except for clusters.
+        style: p(z).
+        encoder: one network of q(y|x), through a softmax, and of z.
+        decoder: network from y and z side by side to the likelihood's parameters.
+        discriminator: network on codes; there is one for y and one for z.
+        likelihood: p(x | y, z); a Gaussian of standard deviation 1 is half the squared error.
+        adversary: losses of the game on y.
+        style_adversary: losses of the game on z.
+        input_noise: standard deviation of noise added to the encoder's input in training.
+        input_dropout: share of the encoder's inputs set to 0 in training.
+        heads: if given, y and z become one code, head(y) + z, whose dimension is that of z (dimensionality
+            reduction); heads closer to each other than this are pushed apart.
+        consistency: if given, a further phase (not in the paper): q(y|x) shall not change with small changes of the
+            image, and labelled images are changed so, too.
+    """
+
+    kind: Literal["aae-categorical"] = "aae-categorical"
+    content: Literal["given", "classified", "clustered"] = "classified"
+    category: Categorical = Categorical(categories=10)
+    style: Gaussian = Gaussian(dim=10)
+    encoder: EncoderConfig = MLPConfig(widths=(1000, 1000))
+    decoder: DecoderConfig = MLPConfig(widths=(1000, 1000))
+    discriminator: MLPConfig = MLPConfig(widths=(1000, 1000))
+    likelihood: LikelihoodConfig = GaussianLikelihood()
+    adversary: Adversary = Adversary()
+    style_adversary: Adversary = Adversary()
+    input_noise: float = Field(default=0.0, ge=0)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    heads: float | None = Field(default=None, ge=0)
+    consistency: Affine | None = None
+
+    @model_validator(mode="after")
+    def _consistency_needs_an_inferred_category(self) -> "CategoricalAAEConfig":
+        if self.consistency is not None and self.content == "given":
+            raise ValueError("consistency is about inferred categories; with content 'given' there are none.")
+        return self
+
+
+class CategoricalAAE(Autoencoder):
+    """An autoencoder with two codes, a category y and a style z, each matched to its prior by its own adversary.
+
+    ::
+
+    Reconstruction phase:    max over encoder, decoder   E log p(x | y, z),  y = q(y|x), z = f(x)
+    Regularization phase:    each discriminator          max E_p log D + E_q log (1 - D),  of y and of z
+                             max over encoder            E log D_y(q(y|x)) + E log D_z(z)
+    Semi-supervised phase:   max over encoder            E log q(y|x) on labelled images
+
+    With `content="given"` y is the label, and neither inferred nor regularised. With `heads` the decoder sees
+    W y + z, and `separate` pushes the heads (columns of W) apart.
+    """
+
+    kind = "aae-categorical"
+    config_class = CategoricalAAEConfig
+    config: CategoricalAAEConfig
+
+    def __init__(self, config: CategoricalAAEConfig, shape: Shape, classes: int = 0) -> None:
+        super().__init__(config, shape, classes)
+        channels, height, width = shape
+        self.categories, self.style = config.category.dim, config.style.dim
+        if self.supervised and self.categories != classes:
+            raise ConfigError(
+                f"model.category has {self.categories} categories, the data has {classes} classes; with content "
+                f"{config.content!r} set model.category.categories={classes}."
+            )
+        self.prior = Product(parts=(config.category, config.style))
+        self.likelihood = config.likelihood
+        self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
+        inferred = 0 if config.content == "given" else self.categories
+        self.encoder = config.encoder.build_encoder(shape, inferred + self.style)
+        merged = self.style if config.heads is not None else self.categories + self.style
+        self.decoder = config.decoder.build_decoder(merged, (self.likelihood.outputs(channels), height, width))
+        self.heads = nn.Linear(self.categories, self.style, bias=False) if config.heads is not None else None
+        self.style_discriminator = config.discriminator.build(self.style, 1)
+        self.category_discriminator = config.discriminator.build(self.categories, 1) if inferred else None
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def phases(self) -> tuple[Phase | Group, ...]:
+        """Reconstruction and regularization phases, then the labelled images and what else is asked for."""
+        given = self.config.content == "given"
+        decoders = (self.decoder,) if self.heads is None else (self.decoder, self.heads)
+        games = [Phase("discriminate-style", self.style_discriminator_loss, updates=(self.style_discriminator,))]
+        if self.category_discriminator is not None:
+            updates = (self.category_discriminator,)
+            games.append(Phase("discriminate-category", self.category_discriminator_loss, updates=updates))
+        phases: list[Phase | Group] = [
+            Phase(
+                "reconstruct",
+                self.reconstruction_loss,
+                updates=(self.encoder, *decoders),
+                stream="labelled" if given else "images",
+            ),
+            Group(
+                forward=lambda batch: self.draw_codes(batch.x),
+                uses=(self.encoder,),
+                phases=(*games, Phase("confuse", self.confusion_loss, updates=(self.encoder,))),
+            ),
+        ]
+        if self.config.content == "classified":
+            phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
+        if self.config.consistency is not None:
+            phases.append(Phase("agree", self.consistency_loss, updates=(self.encoder,)))
+        if self.heads is not None:
+            phases.append(Phase("separate", self.separation_loss, updates=(self.heads,)))
+        return tuple(phases)
+
+    def draw_codes(self, x: Tensor) -> Codes:
+        """Infer y = q(y|x), (n, k), and z, (n, d), of noisy images; y has no column where labels are given."""
+        y, z = self._infer(self.corrupt(x))
+        return y.softmax(dim=1), z
+
+    def reconstruction_loss(self, batch: Batch) -> Tensor:
+        """-log p(x | y, z), (n,) nats."""
+        y, z = self.draw_codes(batch.x)
+        if self.config.content == "given":
+            y = self._one_hot(batch.y)
+        return -self.likelihood.log_prob(self.decoder(self.represent(self.join(y, z))), batch.x)
+
+    def style_discriminator_loss(self, batch: Batch, codes: Codes) -> Tensor:
+        """Tell draws of p(z) from the styles of images."""
+        z = codes[1]
+        real = self.config.style.sample(len(z), generator=self.rng, device=z.device)
+        return discriminator_loss(self, self.style_discriminator, self.config.style_adversary, real, z, batch.epoch)
+
+    def category_discriminator_loss(self, batch: Batch, codes: Codes) -> Tensor:
+        """Tell one-hot draws of p(y) from the inferred categories of images."""
+        assert self.category_discriminator is not None  # noqa: S101 - else there is no such phase
+        y = codes[0]
+        real = self.config.category.sample(len(y), generator=self.rng, device=y.device)
+        self.observe(usage=y.mean(dim=0))
+        return discriminator_loss(self, self.category_discriminator, self.config.adversary, real, y, batch.epoch)
+
+    def confusion_loss(self, batch: Batch, codes: Codes) -> Tensor:
+        """Move both codes to where their discriminators take them for draws of the prior."""
+        y, z = codes
+        loss = confusion_loss(self, self.style_discriminator, self.config.style_adversary, z, batch.epoch)
+        self.observe(style=loss.mean())
+        if self.category_discriminator is None:
+            return loss
+        category = confusion_loss(self, self.category_discriminator, self.config.adversary, y, batch.epoch)
+        self.observe(category=category.mean())
+        return loss + category
+
+    def classification_loss(self, batch: Batch) -> Tensor:
+        """-log q(y|x) of labelled images, (n,) nats."""
+        x = batch.x if self.config.consistency is None else self.config.consistency.apply(batch.x, self.rng)
+        logits, _ = self._infer(self.corrupt(x))
+        self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
+        return F.cross_entropy(logits, batch.y, reduction="none")
+
+    def consistency_loss(self, batch: Batch) -> Tensor:
+        """KL(q(y|x) || q(y|x')) with a changed image x', (n,) nats; no gradient flows into q(y|x). Not in the paper."""
+        assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
+        with torch.no_grad():
+            target = self._infer(batch.x)[0].log_softmax(dim=1)
+        changed = self.config.consistency.apply(batch.x, self.rng)
+        found = self._infer(self.corrupt(changed))[0].log_softmax(dim=1)
+        return (target.exp() * (target - found)).sum(dim=1)
+
+    def separation_loss(self, batch: Batch) -> Tensor:
+        """By how much cluster heads are closer than `heads`, summed over all pairs; the same number (n,) times."""
+        assert self.heads is not None and self.config.heads is not None  # noqa: S101, PT018 - else no such phase
+        distances = F.pdist(self.heads.weight.t().float())
+        return (self.config.heads - distances).clamp(min=0).sum().expand(len(batch.x))
+
+    # ---- use ------------------------------------------------------------------------------------------------------
+
+    def join(self, y: Tensor, z: Tensor) -> Tensor:
+        """Put categories (n, k) and styles (n, d) side by side, the order of the prior and of `encode`."""
+        return torch.cat((y, z), dim=1)
+
+    def split(self, code: Tensor) -> Codes:
+        """Undo `join`."""
+        return code[:, : self.categories], code[:, self.categories :]
+
+    def represent(self, code: Tensor) -> Tensor:
+        """Return what the decoder sees of codes (n, k + d): W y + z, (n, d), with heads; the codes as they are without.
+
+        The sum of cluster head and style is the reduced representation of an image.
+        """
+        if self.heads is None:
+            return code
+        y, z = self.split(code)
+        reduced: Tensor = self.heads(y).float() + z
+        return reduced
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes without noise, (n, k + d): q(y|x), or the likeliest label where it is given, and z."""
+        scores, z = self._scores(x)
+        y = self._one_hot(scores.argmax(dim=1)) if self.config.content == "given" else scores.softmax(dim=1)
+        return self.join(y, z)
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the means of p(x | y, z) of codes (n, k + d)."""
+        return super().decode(self.represent(z), generator)
+
+    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x | code of x), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(self.represent(self.encode(x))), x)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the probability of each class or cluster, (n, k)."""
+        return self._scores(x)[0].softmax(dim=1)
+
+    def log_predict(self, x: Tensor) -> Tensor:
+        """Return the logarithm of `predict`, in double precision: in float32 many confident images would be equal."""
+        return self._scores(x)[0].double().log_softmax(dim=1)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the categories are the classes of the labels."""
+        return self.config.content != "clustered"
+
+    def _scores(self, x: Tensor) -> Codes:
+        """Logits of q(y|x), or log p(x|y, z) of each label where labels are given (their posterior), and z."""
+        logits, z = self._infer(x)
+        if self.config.content == "given":
+            labels = torch.arange(self.categories, device=x.device)
+            codes = (self.join(self._one_hot(label.expand(len(x))), z) for label in labels)
+            logits = torch.stack(
+                [self.likelihood.log_prob(self.decoder(self.represent(code)), x) for code in codes], dim=1
+            )
+        return logits, z
+
+    def _infer(self, x: Tensor) -> Codes:
+        """Logits of q(y|x), (n, k), or (n, 0) where labels are given; and z, (n, d)."""
+        outputs = self.encoder(x).float()
+        return outputs[:, : -self.style], outputs[:, -self.style :]
+
+    def _one_hot(self, y: Tensor) -> Tensor:
+        return F.one_hot(y, self.categories).float()
