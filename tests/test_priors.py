@@ -207,6 +207,68 @@ def test_swiss_roll_has_its_thickness():
     assert difference.std() == pytest.approx(0.3, rel=0.02)
 
 
+# Places to draw
+
+
+def test_percentiles_are_those_of_samples_and_laid_out_as_on_paper():
+    prior = Gaussian(dim=2, std=5.0)
+    grid = prior.percentiles(8).reshape(8, 8, 2)  # row, column, coordinate
+    z = prior.sample(40_000, generator=rng())
+    empirical = torch.quantile(z, (torch.arange(8) + 0.5) / 8, dim=0)
+    for row in range(8):
+        torch.testing.assert_close(grid[row, :, 0], empirical[:, 0], atol=0.12, rtol=0)
+        torch.testing.assert_close(grid[:, row, 1], empirical[:, 1].flip(0), atol=0.12, rtol=0)
+    assert (grid[0] == grid[0, 0])[:, 1].all()
+    assert prior.percentiles(1).tolist() == [[0.0, 0.0]]
+    assert prior.percentiles(20).dtype == torch.float32
+
+
+@pytest.mark.parametrize("component", [0, 2, 5])
+def test_percentiles_of_a_mixture_lie_along_the_axes_of_their_component(component):
+    prior = GaussianMixture(components=8, radius=2.0, radial_std=0.5, tangential_std=0.1)
+    angle = math.pi * component / 4
+    axes = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])  # radial, tangential
+    z = prior.sample(40_000, torch.full((40_000,), component), rng()) @ axes.T
+    empirical = torch.quantile(z, (torch.arange(6) + 0.5) / 6, dim=0)
+    grid = (prior.percentiles(6, component) @ axes.T).reshape(6, 6, 2)
+    for row in range(6):
+        torch.testing.assert_close(grid[row, :, 0], empirical[:, 0], atol=0.02, rtol=0)
+        torch.testing.assert_close(grid[:, row, 1], empirical[:, 1].flip(0), atol=0.005, rtol=0)
+
+
+def test_percentiles_are_refused_outside_the_plane_and_of_components_that_are_not_there():
+    for draw in (lambda: Gaussian(dim=3).percentiles(2), lambda: GaussianMixture(dim=3).percentiles(2, 0)):
+        with pytest.raises(UnsupportedError, match="3 coordinates"):
+            draw()
+    for component in (-1, 10):
+        with pytest.raises(ConfigError, match="components 0 to 9"):
+            GaussianMixture().percentiles(2, component)
+
+
+def test_a_walk_keeps_to_the_spiral_in_equal_steps():
+    prior = SwissRoll(turns=2.0, radius=3.0, std=0.3)
+    z = prior.walk(2000).double()
+    angle = z.norm(dim=1) / 3.0 * 4 * math.pi
+    expected = torch.stack([angle.cos(), angle.sin()], dim=1) * z.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(z, expected, atol=1e-4, rtol=0)
+    assert (angle.diff() > 0).all()  # outwards
+    steps = z.diff(dim=0).norm(dim=1)
+    torch.testing.assert_close(steps[20:], steps[20:].mean().expand(1979), rtol=2e-3, atol=0)
+    # Half a step to either end.
+    assert z[0].norm() == pytest.approx(float(steps[-1]) / 2, rel=0.05)
+    assert (z[-1] - torch.tensor([3.0, 0.0])).norm() == pytest.approx(float(steps[-1]) / 2, rel=0.05)
+
+
+def test_a_walk_meets_each_label_in_turn():
+    prior = SwissRoll(components=5, std=1e-6)
+    walk = prior.walk(50)
+    for k in range(5):
+        z = prior.sample(3000, torch.full((3000,), k), rng(k))
+        radius = z.norm(dim=1)
+        steps = walk[10 * k : 10 * k + 10].norm(dim=1)
+        assert radius.min() < steps.min() < steps.max() < radius.max()
+
+
 def test_categorical_frequencies_and_labels():
     prior = Categorical(categories=3, probabilities=(0.5, 0.2, 0.3))
     z = prior.sample(50_000, generator=rng())

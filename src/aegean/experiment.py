@@ -6,6 +6,7 @@ from pydantic import Field
 
 from aegean.config import Config
 from aegean.data import DataConfig
+from aegean.evaluate.protocols import ProtocolName
 from aegean.models import ModelConfig
 from aegean.train import TrainConfig
 
@@ -23,6 +24,7 @@ class Experiment(Config):
         model: networks, prior, likelihood.
         train: epochs, optimisers, precision.
         seed: of weights, noise and order; the split and the choice of labels have seeds of their own in `data`.
+        protocols: by which the test images are judged beside the usual ones; see `aegean.evaluate.protocols`.
         paper: the paper's own figures by metric, as printed there, for tables; they change nothing.
     """
 
@@ -34,4 +36,5 @@ class Experiment(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     seed: int = Field(default=0, ge=0)
+    protocols: tuple[ProtocolName, ...] = ()
     paper: dict[str, str] = {}

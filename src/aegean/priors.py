@@ -87,6 +87,21 @@ class Gaussian(Prior, Config):
         """Return log p(z) in nats, `(n,)`."""
         return _log_normal(z.float() / self.std) - self.dim * math.log(self.std)
 
+    def percentiles(self, n: int) -> Tensor:
+        """Return codes at equally spaced percentiles of both coordinates, as in figure 2e of the paper.
+
+        Args:
+            n: how many along each coordinate; their percentiles are (i + 1/2) / n.
+
+        Returns:
+            z, float32 `(n * n, 2)`, row by row from the top: the first coordinate grows rightwards, the second
+            upwards.
+
+        Raises:
+            UnsupportedError: the prior has not two coordinates.
+        """
+        return self.std * _standard_percentiles(self, n)
+
 
 class GaussianMixture(Prior, Config):
     """Equally likely Gaussians around a ring, elongated along its radius like the petals of a flower.
@@ -115,10 +130,7 @@ class GaussianMixture(Prior, Config):
     ) -> Tensor:
         """Draw codes; see `Prior.sample`."""
         component = _components(self.components, n, labels, generator, device)
-        noise = torch.randn(n, self.dim, generator=generator, device=device)
-        radial = self.radius + self.radial_std * noise[:, :1]
-        unrotated = torch.cat([radial, self.tangential_std * noise[:, 1:]], dim=1)
-        return _rotate(unrotated, 2 * math.pi / self.components * component)
+        return self._place(torch.randn(n, self.dim, generator=generator, device=device), component)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) in nats, `(n,)`."""
@@ -128,6 +140,31 @@ class GaussianMixture(Prior, Config):
         standard = torch.cat([radial, unrotated[..., 1:] / self.tangential_std], dim=-1)
         log_volume = math.log(self.radial_std) + (self.dim - 1) * math.log(self.tangential_std)
         return _log_normal(standard).logsumexp(dim=1) - math.log(self.components) - log_volume
+
+    def percentiles(self, n: int, component: int) -> Tensor:
+        """Return codes at equally spaced percentiles along both axes of a component, as in figure 4b of the paper.
+
+        Args:
+            n: how many along each axis; their percentiles are (i + 1/2) / n.
+            component: whose axes.
+
+        Returns:
+            z, float32 `(n * n, 2)`, row by row from the top: the radial coordinate grows rightwards, the tangential
+            one (counterclockwise around the origin) upwards.
+
+        Raises:
+            UnsupportedError: the prior has not two coordinates.
+            ConfigError: there is no such component.
+        """
+        if not 0 <= component < self.components:
+            raise ConfigError(f"Component {component}: the mixture has the components 0 to {self.components - 1}.")
+        return self._place(_standard_percentiles(self, n), torch.tensor(component))
+
+    def _place(self, standard: Tensor, component: Tensor) -> Tensor:
+        """Move values of N(0, I), (n, dim), to components, (n,) or ()."""
+        radial = self.radius + self.radial_std * standard[:, :1]
+        unrotated = torch.cat([radial, self.tangential_std * standard[:, 1:]], dim=1)
+        return _rotate(unrotated, 2 * math.pi / self.components * component)
 
 
 class SwissRoll(Prior, Config):
@@ -157,10 +194,25 @@ class SwissRoll(Prior, Config):
         """Draw codes; see `Prior.sample`."""
         component = _components(self.components, n, labels, generator, device)
         share = (component + torch.rand(n, generator=generator, device=device)) / self.components
+        return self._axis(share) + self.std * torch.randn(n, 2, generator=generator, device=device)
+
+    def walk(self, n: int) -> Tensor:
+        """Return steps along the roll's axis, from the centre outwards, as in figure 4d of the paper.
+
+        Args:
+            n: how many; step i is at (i + 1/2) / n of the spiral's length.
+
+        Returns:
+            z, float32 `(n, 2)`, without the roll's thickness.
+        """
+        return self._axis((torch.arange(n) + 0.5) / n)
+
+    def _axis(self, share: Tensor) -> Tensor:
+        """Return the points of the spiral, (n, 2), at shares of its length, (n,)."""
         angle = _spiral_angle(share, 2 * math.pi * self.turns)
-        mean = torch.zeros(n, 2, device=device)
-        mean[:, 0] = self.radius / (2 * math.pi * self.turns) * angle
-        return _rotate(mean, angle) + self.std * torch.randn(n, 2, generator=generator, device=device)
+        point = torch.zeros(len(share), 2, device=share.device)
+        point[:, 0] = self.radius / (2 * math.pi * self.turns) * angle
+        return _rotate(point, angle)
 
 
 class Categorical(Prior, Config):
@@ -453,8 +505,17 @@ def _log_normal(z: Tensor) -> Tensor:
     return -0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=-1)
 
 
+def _standard_percentiles(prior: Prior, n: int) -> Tensor:
+    """Return the grid of percentiles of N(0, I) in the plane, (n * n, 2), row by row from the top."""
+    if prior.dim != 2:
+        raise UnsupportedError(f"Percentiles are drawn in the plane; this prior has {prior.dim} coordinates.")
+    values = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
+    second, first = torch.meshgrid(values.flip(0), values, indexing="ij")
+    return torch.stack([first, second], dim=2).flatten(0, 1)
+
+
 def _rotate(z: Tensor, angle: Tensor) -> Tensor:
-    """Rotate the first two coordinates of z (..., dim) by angles (...) in radians."""
+    """Rotate the first two coordinates of z (..., dim) by angles, (...) or one for all, in radians."""
     x, y, rest = z[..., 0], z[..., 1], z[..., 2:]
     rotated = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], dim=-1)
     return torch.cat([rotated, rest.expand(*rotated.shape[:-1], -1)], dim=-1)

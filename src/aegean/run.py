@@ -11,7 +11,7 @@ import torch
 from aegean.data import Splits
 from aegean.environment import Environment, describe_environment
 from aegean.errors import CheckpointError, ConfigError, OutputError
-from aegean.evaluate.protocols import evaluate_model
+from aegean.evaluate.protocols import ProtocolName, evaluate_model
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable
 from aegean.models import Model, create
@@ -181,13 +181,18 @@ class Run:
         self.experiment = self.experiment.override({"train.epochs": epochs})
         atomic_write(self.folder / "experiment.yaml", self.experiment.to_yaml())
 
-    def evaluate(self, progress: Callable[[int], None] | None = None) -> dict[str, float]:
+    def evaluate(
+        self, progress: Callable[[int], None] | None = None, protocols: tuple[ProtocolName, ...] | None = None
+    ) -> dict[str, float]:
         """Judge the newest model on the test images and write `evaluation.json`.
 
         Args:
             progress: called with the number of images done.
+            protocols: beside the usual ones; by default the experiment's.
         """
-        results = evaluate_model(self.model(), self.splits, "test", self.precision, progress)
+        chosen = self.experiment.protocols if protocols is None else protocols
+        state = self.folder / "evaluation"
+        results = evaluate_model(self.model(), self.splits, "test", self.precision, progress, chosen, state)
         atomic_write_json(self.folder / "evaluation.json", results)
         return results
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aegean.data import MNIST, DataSettings, Digits, Folder, ImageData, as_float, describe
+from aegean.data import DataSettings, Folder, ImageData, as_float, available, settings_of
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
 from aegean.files import atomic_write
@@ -123,12 +123,8 @@ def data_source(source: str, size: str | None = None, labels: Path | None = None
         ConfigError: the size is not of the form 32x32.
         DataError: there is neither such a data set nor such a folder.
     """
-    if source == "digits":
-        return Digits()
-    if source == "mnist":
-        return MNIST()
-    if not Path(source).exists():
-        describe(source)  # names the nearest data set
+    if source in [benchmark.name for benchmark in available()] or not Path(source).exists():
+        return settings_of(source)  # which names the nearest data set where there is none
     pair = None
     if size is not None:
         height, _, width = size.partition("x")

@@ -83,6 +83,18 @@ def test_all_codes_at_one_place_can_be_drawn():
     assert len(dots(codes_svg(np.zeros((5, 2)), np.zeros(5, int), ["a"]))[PALETTE[0]]) == 5
 
 
+def test_marks_are_rings_where_they_belong_and_widen_the_drawing():
+    codes = np.array([[0.0, 0.0], [1.0, 1.0]])
+    svg = codes_svg(codes, np.array([0, 0]), ["a"], marks=torch.tensor([[1.0, 1.0], [3.0, 0.0]]))
+    rings = [(float(ring.get("cx")), float(ring.get("cy"))) for ring in parse(svg).iter("circle")]
+    (low, high) = dots(svg)[PALETTE[0]]
+    assert rings[0] == pytest.approx(tuple(high))
+    assert rings[1] == pytest.approx((low[0] + 3 * (high[0] - low[0]), low[1]), abs=0.2)
+    width = float(parse(svg).get("viewBox").split()[2])
+    assert rings[1][0] + 8 < width
+    assert "<circle" not in codes_svg(codes, np.array([0, 0]), ["a"])
+
+
 @pytest.mark.parametrize(
     ("codes", "labels", "message"),
     [

@@ -20,6 +20,7 @@ from aegean.report import (
     AdversaryHealth,
     Cluster,
     Codes,
+    Figure,
     ImageRow,
     Mistakes,
     Reconstructions,
@@ -96,6 +97,10 @@ def content(digits):
         clustering=evaluate_clustering(q, y, q, y),
         baselines={"label spreading": 3.6, "SVM": 7.1},
         samples=[ImageRow(str(digit), torch.tensor(x[y == digit][:10])) for digit in range(10)],
+        figures=[
+            Figure("The manifold", "Row by row.", [ImageRow("", x[:40])], 20),
+            Figure("Cluster heads", "One row a cluster.", [ImageRow("a", x[:5]), ImageRow("b", x[:1])], 5),
+        ],
         clusters=[Cluster(digit, x[y == digit][:8], str(digit), 36) for digit in range(10)] + [Cluster(11, x[:0])],
         reconstructions=Reconstructions(torch.tensor(x[:14]), x[1:15] * 0.5),
         mistakes=Mistakes(x[wrong], y[wrong], predicted[wrong], [f"{i}.png" for i in wrong], np.full(9, 0.53)),
@@ -142,6 +147,8 @@ def test_the_sections_come_in_order(html):
     assert headings(html) == [
         "Compared with simple methods",
         "What it draws",
+        "The manifold",
+        "Cluster heads",
         "The clusters it found",
         "What is taken for what",
         "Seen and redrawn",
@@ -186,7 +193,7 @@ def test_every_part_may_be_left_out(content):
     assert page.words.count("Nothing yet") == 2
     assert not any(page.all(tag) for tag in ("section", "img", "svg", "table", "details"))
     parts = [field.name for field in dataclasses.fields(ReportContent) if field.name != "title"]
-    assert len(parts) == 15
+    assert len(parts) == 16
     for part in parts:
         Page(render_report(ReportContent(title="One part", **{part: getattr(content, part)})))
         empty = dataclasses.replace(content, **{part: ReportContent(title="").__getattribute__(part)})
@@ -199,6 +206,7 @@ def test_empty_parts_are_left_out(content, digits):
         ReportContent(
             title="Empty",
             samples=[],
+            figures=[Figure("Nothing", "", [ImageRow("a", x[:0])], 5)],
             clusters=[],
             curves={},
             baselines={},
@@ -212,7 +220,7 @@ def test_empty_parts_are_left_out(content, digits):
 
 
 def test_all_text_is_escaped(content, digits):
-    x, _ = digits
+    x, y = digits
     evil = dataclasses.replace(
         content,
         title=EVIL,
@@ -221,6 +229,8 @@ def test_all_text_is_escaped(content, digits):
         sentences=[EVIL],
         baselines={EVIL: 1.0},
         samples=[ImageRow(EVIL, x[:2])],
+        figures=[Figure(EVIL, EVIL, [ImageRow(EVIL, x[:count])], 2) for count in (2, 4)],
+        codes=Codes(x[:5, 0, 2:4, 3], y[:5], EVIL, EVIL),
         clusters=[Cluster(0, x[:2], EVIL, 2)],
         mistakes=Mistakes(x[:1], [0], [1], [EVIL]),
         curves={EVIL: [(1, 2.0)], f"</svg>{EVIL}": [(1, math.nan)]},
@@ -290,6 +300,34 @@ def test_originals_lie_above_their_reconstructions(digits):
     np.testing.assert_array_equal(second[9:, 9:17, 0], np.rint(255 * (1 - x[11, 0])))
     with pytest.raises(DataError, match="give pairs"):
         render_report(ReportContent(title="t", reconstructions=Reconstructions(x[:12], x[:11])))
+
+
+def test_the_panels_of_a_figure_lie_where_they_can_be_compared(digits):
+    x, _ = digits
+
+    def shown(panels, columns):
+        html = render_report(ReportContent(title="t", figures=[Figure("Some", "", panels, columns)]))
+        return html.partition("<main>")[2], Page(html).all("img")
+
+    html, (image,) = shown([ImageRow("", x[:400])], 20)
+    assert 'class="figure pairs"' in html
+    assert image["alt"] == "360 images: Some"
+    assert image["width"] == str(3 * (20 * 9 - 1))  # enlarged as far as there is room
+    np.testing.assert_array_equal(decode(image)[9:17, 9:17, 0], np.rint(255 * x[21, 0]))
+
+    html, rows = shown([ImageRow("one", x[:4]), ImageRow("two", x[:2])], 4)
+    assert re.findall(r"<dt><bdi>(\w+)</bdi></dt>", html) == ["one", "two"]
+    assert rows[0]["width"] == rows[1]["width"]  # or a narrow page would show the shorter row larger
+    assert rows[1]["alt"] == "2 images: Some: two"
+
+    html, grids = shown([ImageRow("one", x[:100]), ImageRow("two", x[:100])], 10)
+    assert 'class="figure panels"' in html
+    assert re.findall(r"<figcaption><bdi>(\w+)</bdi></figcaption>", html) == ["one", "two"]
+    assert [int(image["width"]) for image in grids] == [2 * 89] * 2
+
+    _, (image,) = shown([ImageRow("", np.zeros((40, 1, 28, 28)))], 20)
+    assert image["width"] == str(20 * 30 - 2)
+    assert "class" not in image  # narrow pages make it smaller, which pixels as they are would spoil
 
 
 def test_the_confusion_matrix_marks_right_and_wrong(content, html):

@@ -1,7 +1,7 @@
 """Images and labels: benchmark sets, folders of one's own images, arrays; splits; mini-batches.
 
-A *source* (`Digits`, `MNIST`, `Folder`, `Arrays`) is a configuration. Its `load()` gives `Splits`: training,
-validation and test images as `ImageData`, with the labels hidden that training must not see.
+A *source* (`Folder`, `Arrays`, or a benchmark set such as `MNIST`) is a configuration. Its `load()` gives
+`Splits`: training, validation and test images as `ImageData`, with the labels hidden that training must not see.
 `Splits.streams` gives the mini-batches. Images lie in memory (or on the device) as uint8 and are indexed a
 whole batch at a time.
 
@@ -14,18 +14,27 @@ from typing import Annotated
 from pydantic import Field
 
 from aegean.data.arrays import Arrays
-from aegean.data.benchmarks import MNIST, Benchmark, Digits, available, describe, fetch
+from aegean.data.benchmarks import available, describe, fetch, settings_of
+from aegean.data.cifar import CIFAR10
+from aegean.data.digits import Digits
+from aegean.data.faces import TFD, Faces
+from aegean.data.files import Benchmark
 from aegean.data.folder import Folder
 from aegean.data.images import Binarize, ImageData, as_float, as_uint8, from_arrays
 from aegean.data.labels import balanced_subset, stratified_split
+from aegean.data.mnist import MNIST
 from aegean.data.splits import DataReport, DataSettings, Splits, SplitSettings, check
 from aegean.data.stream import Batch, Stream
+from aegean.data.svhn import SVHN
 
 #: Where images come from, for recipes; `kind` tells the sources apart.
-DataConfig = Annotated[Digits | MNIST | Folder | Arrays, Field(discriminator="kind")]
+DataConfig = Annotated[Digits | MNIST | SVHN | TFD | Faces | CIFAR10 | Folder | Arrays, Field(discriminator="kind")]
 
 __all__ = [
+    "CIFAR10",
     "MNIST",
+    "SVHN",
+    "TFD",
     "Arrays",
     "Batch",
     "Benchmark",
@@ -34,6 +43,7 @@ __all__ = [
     "DataReport",
     "DataSettings",
     "Digits",
+    "Faces",
     "Folder",
     "ImageData",
     "SplitSettings",
@@ -47,5 +57,6 @@ __all__ = [
     "describe",
     "fetch",
     "from_arrays",
+    "settings_of",
     "stratified_split",
 ]

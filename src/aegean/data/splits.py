@@ -239,7 +239,7 @@ class SplitSettings(DataSettings):
         Raises:
             DataError: there are too few images to hold out that many or to train on any, or too few labels.
         """
-        sizes = [_number(size, len(data)) for size in (self.test, self.validation)]
+        sizes = [number_of(size, len(data)) for size in (self.test, self.validation)]
         if sum(sizes) >= len(data):
             raise DataError(
                 f"{source}: {sizes[0]} test and {sizes[1]} validation images leave none of {len(data)} for "
@@ -250,6 +250,7 @@ class SplitSettings(DataSettings):
         return replace(splits, description=f"{splits.description}, split seed {self.split_seed}", skipped=skipped)
 
 
-def _number(held_out: int | float, n: int) -> int:
+def number_of(held_out: int | float, n: int) -> int:
+    """Return how many of n images a setting of the type `HeldOut` means."""
     # The subtraction keeps 0.07 * 100 = 7.000000000000001 from becoming 8.
     return held_out if isinstance(held_out, int) else math.ceil(held_out * n - 1e-9)

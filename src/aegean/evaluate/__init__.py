@@ -7,6 +7,7 @@ dataclasses. `aegean.evaluate.protocols` runs it on models.
 from aegean.evaluate.baselines import compare_baselines, label_spreading, self_training_svm, svm
 from aegean.evaluate.classification import Classification, evaluate_classification, expected_calibration_error
 from aegean.evaluate.clustering import Clustering, evaluate_clustering
+from aegean.evaluate.code_match import CodeMatch, match_codes, sliced_wasserstein
 from aegean.evaluate.records import (
     RunRecord,
     Statistic,
@@ -21,6 +22,7 @@ from aegean.evaluate.records import (
 __all__ = [
     "Classification",
     "Clustering",
+    "CodeMatch",
     "RunRecord",
     "Statistic",
     "compare_baselines",
@@ -29,10 +31,12 @@ __all__ = [
     "expected_calibration_error",
     "label_spreading",
     "markdown_table",
+    "match_codes",
     "read_records",
     "render_benchmarks",
     "render_tables",
     "self_training_svm",
+    "sliced_wasserstein",
     "summarise",
     "svm",
     "write_record",

@@ -1,16 +1,27 @@
 """How a model of any kind is judged: which protocols apply to it, run on held-out images."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from aegean.data import ImageData, Splits
-from aegean.evaluate.apply import apply
+from aegean.data.images import as_float
+from aegean.errors import UnsupportedError
+from aegean.evaluate.apply import apply, evaluation
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
-from aegean.models import Model
+from aegean.evaluate.code_match import match_codes
+from aegean.evaluate.parzen import parzen
+from aegean.models import CategoricalAAE, Model
+from aegean.models.autoencoder import Autoencoder
+from aegean.train.precision import autocast
+
+#: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
+ProtocolName = Literal["code-match", "parzen", "parzen-10m"]
 
 #: Images of the validation set, or of the training set where there is none, that name clusters.
 MAX_NAMING_IMAGES = 10_000
@@ -22,6 +33,8 @@ def evaluate_model(
     part: Literal["validation", "test"],
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int], None] | None = None,
+    protocols: tuple[ProtocolName, ...] = (),
+    state: Path | None = None,
 ) -> dict[str, float]:
     """Judge a model on held-out images, noise and dropout off, normalisation layers in evaluation mode.
 
@@ -31,13 +44,18 @@ def evaluate_model(
         part: which of them.
         dtype: number format of network passes.
         progress: called with the number of images done.
+        protocols: further ones, see `PROTOCOLS`.
+        state: a folder where protocols that take long keep what they have done, to go on from after an interruption.
 
     Returns:
         `error` in percent where the model predicts classes or clusters and labels are known (clusters are named by
         the papers' rule on the validation images, see `evaluate_clustering`, whose other measures stand beside it);
         `calibration_error` in percent for classes; `nats` of reconstruction an image
         where there is a likelihood, else `squared_error`, summed over its pixels.
-        Empty if there is nothing to judge on.
+        Empty if there is nothing to judge on. What further protocols return stands at their functions.
+
+    Raises:
+        UnsupportedError: the model or the data lacks what a protocol needs.
     """
     data = splits.test if part == "test" else splits.validation
     results: dict[str, float] = {}
@@ -57,7 +75,81 @@ def evaluate_model(
         results["squared_error"] = float(
             apply(model, lambda x: _squared_error(model, x), data.images, dtype, splits.binarize).mean()
         )
+    for name in protocols:
+        results |= PROTOCOLS[name](model, splits, dtype, state)
     return results
+
+
+def code_match(model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None) -> dict[str, float]:
+    """How well the codes of test images match as many draws of the prior; of a category and a style, the style alone.
+
+    Returns:
+        `code_c2st`, the accuracy in percent of a classifier that tells them apart (50 is a perfect match);
+        `code_sliced_wasserstein`, and `prior_sliced_wasserstein` between two draws of the prior; see `match_codes`.
+    """
+    if not isinstance(model, Autoencoder):
+        raise UnsupportedError(f"The protocol 'code-match' is for models with a prior on codes, not {model.kind!r}.")
+    codes = apply(model, model.draw_code, splits.test.images, dtype, splits.binarize)
+    prior = model.prior
+    if isinstance(model, CategoricalAAE):
+        codes, prior = model.split(codes)[1], model.config.style
+    generator = torch.Generator().manual_seed(0)
+    draws, more_draws = (prior.sample(len(codes), generator=generator) for _ in range(2))
+    found = match_codes(codes, draws, more_draws)
+    return {
+        "code_c2st": 100 * found.accuracy,
+        "code_sliced_wasserstein": found.sliced_wasserstein,
+        "prior_sliced_wasserstein": found.floor,
+    }
+
+
+def parzen_10k(model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None) -> dict[str, float]:
+    """Parzen log-likelihood with ten thousand samples, see `aegean.evaluate.parzen`.
+
+    Returns:
+        `parzen` in nats an image, with its standard error over test images and sigma; `parzen_fine` likewise.
+    """
+    return _parzen(model, splits, dtype, state, 10_000, "parzen")
+
+
+def parzen_10m(model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None) -> dict[str, float]:
+    """Parzen log-likelihood with ten million samples, `parzen_10m` and so on; it takes the better part of an hour."""
+    return _parzen(model, splits, dtype, state, 10_000_000, "parzen_10m")
+
+
+#: By name.
+PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None], dict[str, float]]] = {
+    "code-match": code_match,
+    "parzen": parzen_10k,
+    "parzen-10m": parzen_10m,
+}
+
+
+def _parzen(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None, samples: int, name: str
+) -> dict[str, float]:
+    if not model.can("sample") or not len(splits.validation):
+        raise UnsupportedError(
+            "Parzen estimates need a model that draws images, and validation images to choose sigma."
+        )
+
+    def draw(start: int, stop: int) -> Tensor:
+        generator = torch.Generator().manual_seed(start)
+        with evaluation(model), autocast(model.device, dtype):
+            return model.sample(stop - start, generator=generator).float().flatten(1)
+
+    validation, test = (as_float(part.images, splits.binarize).flatten(1) for part in (splits.validation, splits.test))
+    weights = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        weights.update(tensor.detach().cpu().float().numpy().tobytes())
+    found = parzen(draw, samples, validation, test, state=state, key=weights.hexdigest())
+    return {
+        name: found.official.log_likelihood,
+        f"{name}_standard_error": found.official.standard_error,
+        f"{name}_sigma": found.official.sigma,
+        f"{name}_fine": found.fine.log_likelihood,
+        f"{name}_fine_sigma": found.fine.sigma,
+    }
 
 
 def _classification(model: Model, splits: Splits, data: ImageData, dtype: torch.dtype) -> dict[str, float]:

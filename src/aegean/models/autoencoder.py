@@ -23,6 +23,10 @@ class Autoencoder(Model):
     likelihood: Likelihood
     decoder: nn.Module
 
+    def draw_code(self, x: Tensor) -> Tensor:
+        """Return codes with the noise that they have under q(z|x), (n, c, h, w) to (n, d); without any by default."""
+        return self.encode(x)
+
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the means of p(x|z)."""
         return self.likelihood.mean(self.decoder(z).float())

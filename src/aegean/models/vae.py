@@ -77,6 +77,10 @@ class VAE(Autoencoder):
         mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
         return mean, log_variance
 
+    def draw_code(self, x: Tensor) -> Tensor:
+        """Sample z ~ q(z|x), (n, c, h, w) to (n, d)."""
+        return draw(*self.posterior(x), self.rng)
+
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior means, (n, d)."""
         return self.posterior(x)[0]

@@ -52,7 +52,7 @@ def project_simplex(q: Array) -> npt.NDArray[np.float64]:
     return array @ _CORNERS  # type: ignore[no-any-return]
 
 
-def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
+def codes_svg(codes: Array, labels: Array, class_names: Sequence[str], marks: Array | None = None) -> str:
     """Draw codes by class as an SVG element; each class's name stands at the median of its points.
 
     Args:
@@ -60,6 +60,7 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
             triangle.
         labels: shape `(n,)`; -1 (unlabelled) is grey and lies below.
         class_names: of classes 0, 1, ...
+        marks: points to mark with rings of the class `mark`, such as cluster heads, shape `(k, 2)`.
 
     Returns:
         The element as text; names are escaped.
@@ -71,7 +72,8 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
     if len(points) > MOST_POINTS:
         chosen = np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)
         points, classes = points[chosen], classes[chosen]
-    corners = _CORNERS if simplex else points
+    rings = np.zeros((0, 2)) if marks is None else np.asarray(marks, dtype=np.float64)
+    corners = _CORNERS if simplex else np.concatenate([points, rings])
     low, size = corners.min(axis=0), max(float(np.ptp(corners, axis=0).max()), 1e-9)
     margin, side = 16.0, 480.0
 
@@ -102,6 +104,11 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
                 f'<text class="name" x="{x:.1f}" y="{height - y:.1f}" text-anchor="middle" font-size="16" '
                 f'dominant-baseline="central" fill="currentColor">{escape(name)}</text>'
             )
+    for x, y in place(rings):
+        parts.append(
+            f'<circle class="mark" cx="{x:.1f}" cy="{height - y:.1f}" r="8" fill="none" stroke="currentColor" '
+            'stroke-width="2.5"/>'
+        )
     return (
         f'<svg class="codes" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
         f'aria-label="Codes of {len(points)} images, coloured by class">{"".join(parts + names)}</svg>'
@@ -109,7 +116,7 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str]) -> str:
 
 
 def codes_figure(codes: Array, labels: Array, class_names: Sequence[str]) -> "Figure":
-    """Draw codes by class as a matplotlib figure. Arguments and errors are those of `codes_svg`."""
+    """Draw codes by class as a matplotlib figure. Arguments and errors are as for `codes_svg`."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     points, classes, simplex = _prepare(codes, labels, class_names)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 
 from aegean.errors import ConfigError, did_you_mean
 from aegean.experiment import Experiment
-from aegean.recipes import aae, pixelgan, vae
+from aegean.recipes import aae, aae_categorical, pixelgan, vae
 
 Recipe = Callable[[], Experiment]
 
 #: Every recipe by its name.
 RECIPES: dict[str, Recipe] = {
-    function.__name__.replace("_", "-"): function for module in (pixelgan, aae, vae) for function in module.RECIPES
+    function.__name__.replace("_", "-"): function
+    for module in (pixelgan, aae, aae_categorical, vae)
+    for function in module.RECIPES
 }
 
 

@@ -6,6 +6,7 @@
 from aegean.report.content import (
     Cluster,
     Codes,
+    Figure,
     ImageRow,
     Mistakes,
     Reconstructions,
@@ -19,6 +20,7 @@ __all__ = [
     "AdversaryHealth",
     "Cluster",
     "Codes",
+    "Figure",
     "ImageRow",
     "Mistakes",
     "Reconstructions",

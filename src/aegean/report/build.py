@@ -14,16 +14,15 @@ from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.files import atomic_write
 from aegean.models import Model
-from aegean.report.content import Cluster, Codes, ImageRow, Mistakes, Reconstructions, ReportContent, Technical
+from aegean.report.content import Cluster, ImageRow, Mistakes, Reconstructions, ReportContent, Technical
+from aegean.report.figures import MAX_ROWS, code_map, component_names, paper_figures
 from aegean.report.health import AdversaryHealth
 from aegean.report.page import render_report
 from aegean.run import Run
 from aegean.use import draw_samples, reconstructions
 
-#: Samples of each class, most typical members of each cluster, reconstructions, mistakes, drawn codes.
-SAMPLES, MEMBERS, REBUILT, MISTAKES, CODES = 10, 10, 20, 24, 2000
-#: Rows of samples and clusters at most.
-MAX_ROWS = 40
+#: Samples of each class, most typical members of each cluster, reconstructions, mistakes.
+SAMPLES, MEMBERS, REBUILT, MISTAKES = 10, 10, 20, 24
 
 
 def write_report(run: Run, out: Path | None = None, baselines: Mapping[str, float] | None = None) -> Path:
@@ -66,9 +65,10 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
     if len(splits.test) and model.can("encode"):
         originals, rebuilt = reconstructions(run, model, splits.test, REBUILT)
         parts["reconstructions"] = Reconstructions(originals, rebuilt)
-        parts["codes"] = _codes(run, model)
+        parts["codes"] = code_map(run, model)
     if model.can("sample"):
         parts["samples"] = _samples(run, model)
+        parts["figures"] = paper_figures(run, model, parts["samples"])
     return dataclasses.replace(content, **parts)
 
 
@@ -76,10 +76,9 @@ def _samples(run: Run, model: Model) -> list[ImageRow]:
     components = getattr(getattr(model, "prior", None), "components", None)
     if components is None:
         return [ImageRow("samples", draw_samples(model, 4 * SAMPLES, dtype=run.precision))]
-    names = run.splits.train.class_names if model.supervised else ()
     return [
-        ImageRow(names[k] if names else f"{k}", draw_samples(model, SAMPLES, k, seed=k, dtype=run.precision))
-        for k in range(min(components, MAX_ROWS))
+        ImageRow(name, draw_samples(model, SAMPLES, k, seed=k, dtype=run.precision))
+        for k, name in enumerate(component_names(run, model, components)[:MAX_ROWS])
     ]
 
 
@@ -130,14 +129,6 @@ def _mistakes(test: ImageData, predicted: Tensor, confidence: Tensor, wrong: Ten
     return Mistakes(test.images[shown], test.labels[shown], predicted[shown], names, confidence[shown])
 
 
-def _codes(run: Run, model: Model) -> Codes | None:
-    test = run.splits.test
-    shown = test.subset(torch.arange(min(len(test), CODES)))
-    z = apply(model, model.encode, shown.images, run.precision, run.splits.binarize)
-    simplex = z.shape[1] == 3 and model.can("predict")
-    return Codes(z, shown.labels) if z.shape[1] == 2 or simplex else None
-
-
 def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """The losses of the phases, and the error on validation images."""
     if not rows:
@@ -153,11 +144,14 @@ def _adversaries(rows: list[dict[str, Any]]) -> list[AdversaryHealth]:
         phase, _, metric = key.partition("/")
         if metric == "chance":
             last = rows[-1]
+            # Of a model with several discriminators, each part of the other side's loss is logged by itself.
+            part = f"confuse/{phase.removeprefix('discriminate-')}"
+            opponent = part if part in last else "confuse"
             found.append(
                 AdversaryHealth(
                     name=phase,
                     discriminator_loss=[(row["epoch"], row[phase]) for row in rows],
-                    generator_loss=[(row["epoch"], row["confuse"]) for row in rows if "confuse" in row],
+                    generator_loss=[(row["epoch"], row[opponent]) for row in rows if opponent in row],
                     real_accuracy=last[f"{phase}/real_accuracy"],
                     fake_accuracy=last[f"{phase}/fake_accuracy"],
                     discriminator_chance=last[key],

@@ -24,6 +24,23 @@ class ImageRow:
 
 
 @dataclass(frozen=True, eq=False)
+class Figure:
+    """Images whose arrangement says something, in one or several panels.
+
+    Attributes:
+        title: of the figure.
+        caption: plain sentences: what a row and what a column is.
+        panels: each laid out from left to right and from top to bottom; names may be empty.
+        columns: images a row, in every panel.
+    """
+
+    title: str
+    caption: str
+    panels: Sequence[ImageRow]
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
 class Cluster:
     """A cluster with its most typical members.
 
@@ -74,10 +91,16 @@ class Codes:
     Attributes:
         codes: 2-D codes, shape `(n, 2)`, or probabilities of three categories, shape `(n, 3)`.
         labels: shape `(n,)`, -1 = unlabelled.
+        title: of the drawing.
+        caption: plain sentences: what a point is.
+        marks: points to mark with rings, shape `(k, 2)`.
     """
 
     codes: Array
     labels: Array
+    title: str = "The map of codes"
+    caption: str = "Every point is an image, placed by its code and coloured by its class."
+    marks: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +126,7 @@ class Technical:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportContent:
-    """All that a report shows. A part that is None is left out of the page.
+    """All that a report shows. A part that is None or empty is left out of the page.
 
     Attributes:
         title: of the page.
@@ -115,6 +138,7 @@ class ReportContent:
         clustering: clusters against truth on the held-out images.
         baselines: error in percent of other methods, with the same labels and split, by name.
         samples: generated images, one row a class.
+        figures: further images, each with its own title.
         clusters: with their most typical members.
         reconstructions: of held-out images.
         mistakes: a gallery of them.
@@ -133,6 +157,7 @@ class ReportContent:
     clustering: Clustering | None = None
     baselines: Mapping[str, float] | None = None
     samples: Sequence[ImageRow] | None = None
+    figures: Sequence[Figure] = ()
     clusters: Sequence[Cluster] | None = None
     reconstructions: Reconstructions | None = None
     mistakes: Mistakes | None = None

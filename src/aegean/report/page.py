@@ -19,15 +19,15 @@ from aegean.evaluate.clustering import Clustering
 from aegean.plots.curves import Points, curve_svg, short
 from aegean.plots.grids import Array, gap_beside, image_grid, png_bytes, to_pixels
 from aegean.plots.latent import codes_svg
-from aegean.report.content import Cluster, Codes, ImageRow, Mistakes, Reconstructions, ReportContent
+from aegean.report.content import Cluster, Codes, Figure, ImageRow, Mistakes, Reconstructions, ReportContent
 from aegean.report.health import AdversaryHealth
 
 #: Images are shown this many CSS pixels wide, or about so: enlarged by whole numbers only.
 SHOWN_SIDE = 52
 #: Images smaller than this keep their sharp pixels when enlarged.
 PIXELATED_BELOW = 64
-#: A row of images is not wider than this, in CSS pixels.
-ROW_WIDTH = 600
+#: A row of images is not wider than this, in CSS pixels, where it is enlarged; grids side by side, than that.
+ROW_WIDTH, PANEL_WIDTH = 600, 200
 #: A confusion matrix of more classes is not shown as a table, but as its most frequent mistakes.
 MOST_CLASSES = 30
 
@@ -65,6 +65,7 @@ def render_report(content: ReportContent) -> str:
         lead=lead(content),
         baselines=_baselines(content),
         samples=_strips([(row, f"generated images: {row.name}") for row in content.samples or ()]),
+        figures=[_figure(figure) for figure in content.figures],
         clusters=_strips([(row, f"typical members of cluster {row.number}") for row in content.clusters or ()]),
         confusion=_confusion(content.classification, names),
         measures=_measures(content.clustering),
@@ -158,15 +159,15 @@ def _duration(minutes: float | None) -> str | None:
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
-def _picture(images: Array, in_row: int, columns: int, alt: str) -> Picture:
+def _picture(images: Array, in_row: int, columns: int, alt: str, room: int = ROW_WIDTH) -> Picture:
     """Rows of `in_row` images on room for `columns`: short rows must not be enlarged on a narrow page."""
     pixels = image_grid(images, columns=in_row, scale=1, background=None)
     height, width = images.shape[2:]
     gap = gap_beside(height, width)
     pixels = np.pad(pixels, ((0, 0), (0, columns * (width + gap) - gap - pixels.shape[1]), (0, 0)))
-    factor = max(1, round(SHOWN_SIDE / max(height, width)))
+    factor = max(1, min(round(SHOWN_SIDE / max(height, width)), room // pixels.shape[1]))
     source = "data:image/png;base64," + base64.b64encode(png_bytes(pixels)).decode()
-    return Picture(source, pixels.shape[1] * factor, alt, max(height, width) < PIXELATED_BELOW)
+    return Picture(source, pixels.shape[1] * factor, alt, factor > 1 and max(height, width) < PIXELATED_BELOW)
 
 
 def _columns(images: Array) -> int:
@@ -185,6 +186,20 @@ def _strips(rows: Sequence[tuple[Row, str]]) -> list[tuple[Row, Picture | None]]
         count = len(row.images)
         strips.append((row, _picture(row.images, columns, columns, f"{count} {alt}") if count else None))
     return strips
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    """Name and picture of each panel that has images: named rows one below the other, named grids side by side."""
+    shown = [panel for panel in figure.panels if len(panel.images)]
+    named = any(panel.name for panel in shown)
+    beside = named and any(len(panel.images) > figure.columns for panel in shown)
+    panels = []
+    for panel in shown:
+        alt = ": ".join(filter(None, (f"{len(panel.images)} images", figure.title, panel.name)))
+        room = PANEL_WIDTH if beside else ROW_WIDTH
+        panels.append((panel.name, _picture(panel.images, figure.columns, figure.columns, alt, room)))
+    layout = "beside" if beside else "strips" if named else "plain"
+    return {"title": figure.title, "caption": figure.caption, "panels": panels, "layout": layout}
 
 
 def _baselines(content: ReportContent) -> dict[str, Any] | None:
@@ -288,7 +303,8 @@ def _codes(shown: Codes | None, names: _Names) -> Markup | None:
     if shown is None:
         return None
     count = int(np.asarray(shown.labels).max(initial=-1)) + 1
-    return Markup(codes_svg(shown.codes, shown.labels, [names[label] for label in range(count)]))  # noqa: S704
+    class_names = [names[label] for label in range(count)]
+    return Markup(codes_svg(shown.codes, shown.labels, class_names, shown.marks))  # noqa: S704 - escapes
 
 
 def _curves(curves: Mapping[str, Points]) -> list[tuple[str, Markup | None, str]]:
