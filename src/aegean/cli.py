@@ -1,8 +1,9 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -12,6 +13,7 @@ from aegean._version import __version__
 from aegean.errors import AegeanError
 
 if TYPE_CHECKING:
+    from aegean.evaluate.protocols import ProtocolName
     from aegean.experiment import Experiment
     from aegean.run import Run
     from aegean.train import Outcome
@@ -92,7 +94,7 @@ def demo(
     run = _start(experiment, out)
     outcome = _train(run)
     if outcome.ended == "finished":
-        results = run.evaluate()
+        results = _evaluate_with_progress(run)
         compared = baselines(run.splits)
         _print_comparison(run, results, compared)
         _write_report(run, baselines=compared)
@@ -152,15 +154,21 @@ def reproduce(
     results: Annotated[Path, typer.Option("--results", help="Where the run records go.")] = Path("results"),
     out: Annotated[Path, typer.Option("--out", help="Where the runs go.")] = Path("runs"),
     with_baselines: Annotated[bool, typer.Option("--baselines", help="Also run the three baselines.")] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="List every experiment, the paper's figures and ours.")
+    ] = False,
     threads: Threads = None,
 ) -> None:
     """Run a recipe with several seeds, write a run record for each, and print mean and standard deviation."""
     from aegean.evaluate.records import read_records, summarise
     from aegean.recipes import get
-    from aegean.reproduce import reproduce_seed
+    from aegean.reproduce import overview, reproduce_seed
 
+    if list_all:
+        _print_table(("recipe", "kind", "source", "paper", "ours"), map(astuple, overview(results)))
+        return
     if recipe is None:
-        raise typer.BadParameter("name a recipe; aegean recipes list shows them.")
+        raise typer.BadParameter("name a recipe; aegean reproduce --list shows them.")
     _use_threads(threads)
     experiment = get(recipe)
     if epochs is not None:
@@ -169,7 +177,9 @@ def reproduce(
     command += (f" --epochs {epochs}" if epochs else "") + (" --baselines" if with_baselines else "")
     for seed in range(first, first + seeds):
         print(f"seed {seed}")
-        record = reproduce_seed(experiment, seed, out, results, command, with_baselines, _with_progress)
+        record = reproduce_seed(
+            experiment, seed, out, results, command, with_baselines, _with_progress, _evaluate_with_progress
+        )
         print("  " + ", ".join(f"{name} {value:.2f}" for name, value in record.metrics.items()))
     summary = summarise([record for record in read_records(results) if record.recipe == recipe])
     for name, value in summary.items():
@@ -180,12 +190,21 @@ def reproduce(
 
 
 @app.command(epilog="Example: aegean evaluate runs/pixelgan-mnist-100")
-def evaluate(run: RunArgument, threads: Threads = None) -> None:
+def evaluate(
+    run: RunArgument,
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="Another one: code-match, parzen, parzen-10m. May be repeated."),
+    ] = None,
+    threads: Threads = None,
+) -> None:
     """Judge a run on its test images."""
+    from aegean.evaluate.protocols import protocol_names
+
     _use_threads(threads)
     opened = _open(run)
-    with _counter("evaluating", len(opened.splits.test)) as advance:
-        _print_results(opened.evaluate(advance))
+    chosen = None if protocols is None else protocol_names(protocols)
+    _print_results(_evaluate_with_progress(opened, chosen))
 
 
 @app.command(epilog="Example: aegean sample runs/demo -n 64 --class 3 --out threes.png")
@@ -290,15 +309,12 @@ def report(
 @recipes_app.command("list", epilog="Example: aegean recipes list")
 def list_recipes() -> None:
     """List all recipes."""
-    from rich.table import Table
-
     from aegean.recipes import get, names
 
-    table = Table("recipe", "kind", "epochs", "shows", box=None, header_style="bold")
-    for name in names():
-        experiment = get(name)
-        table.add_row(name, experiment.row, str(experiment.train.epochs), experiment.title)
-    _console().print(table)
+    rows = ((name, get(name)) for name in names())
+    _print_table(
+        ("recipe", "kind", "epochs", "shows"), ((name, e.row, str(e.train.epochs), e.title) for name, e in rows)
+    )
 
 
 @recipes_app.command("show", epilog="Example: aegean recipes show pixelgan-mnist-100 > my.yaml")
@@ -310,14 +326,10 @@ def show_recipe(name: Annotated[str, typer.Argument(help="Name of a recipe, or a
 @data_app.command("list", epilog="Example: aegean data list")
 def list_data() -> None:
     """List the data sets and whether they are on this machine."""
-    from rich.table import Table
-
     from aegean.data import available
 
-    table = Table("data set", "here", "what", box=None, header_style="bold")
-    for entry in available():
-        table.add_row(entry.name, "yes" if entry.present else "no", entry.description)
-    _console().print(table)
+    rows = ((entry.name, "yes" if entry.present else "no", entry.description) for entry in available())
+    _print_table(("data set", "here", "what"), rows)
 
 
 @data_app.command("fetch", epilog="Example: aegean data fetch mnist")
@@ -411,9 +423,13 @@ def _finish(run: "Run") -> None:
     """Train to the end, judge, and say what to do next; an interrupted run ends with status 130."""
     if _train(run).ended == "interrupted":
         raise typer.Exit(130)
-    with _counter("evaluating", len(run.splits.test)) as advance:
-        _print_results(run.evaluate(advance))
+    _print_results(_evaluate_with_progress(run))
     print(f"run: {run.folder}   next: aegean report {run.folder}")
+
+
+def _evaluate_with_progress(run: "Run", protocols: "tuple[ProtocolName, ...] | None" = None) -> dict[str, float]:
+    with _counters() as advance:
+        return run.evaluate(advance, protocols)
 
 
 def _with_progress(run: "Run") -> "Outcome":
@@ -454,6 +470,40 @@ def _counter(verb: str, total: int) -> Iterator[Callable[[int], None]]:
     with Bar(console=_console(), transient=True) as bar:
         task = bar.add_task(verb, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def _counters() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each kind of work, which appears when the work begins."""
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Bar(*columns, console=_console(), transient=True) as bar:
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield advance
+
+
+def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for index, name in enumerate(head):
+        table.add_column(name, no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)
 
 
 def _console() -> Any:

@@ -2,18 +2,31 @@
 
 import datetime
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import TrainingError
 from aegean.evaluate.baselines import compare_baselines
-from aegean.evaluate.records import RunRecord, read_records, render_benchmarks, render_tables, write_record
+from aegean.evaluate.protocols import ProtocolName
+from aegean.evaluate.records import (
+    RunRecord,
+    read_records,
+    render_benchmarks,
+    render_tables,
+    summarise,
+    write_record,
+)
 from aegean.experiment import Experiment
 from aegean.files import atomic_write
 from aegean.recipes import get, names, with_seed
 from aegean.run import Run
 from aegean.train import Outcome
+
+
+def _evaluate(run: Run, protocols: tuple[ProtocolName, ...]) -> dict[str, float]:
+    return run.evaluate(protocols=protocols)
 
 
 def reproduce_seed(
@@ -24,6 +37,7 @@ def reproduce_seed(
     command: str,
     with_baselines: bool = False,
     train: Callable[[Run], Outcome] = Run.train,
+    evaluate: Callable[[Run, tuple[ProtocolName, ...]], dict[str, float]] = _evaluate,
 ) -> RunRecord:
     """Train and judge a recipe with one seed, and write its run record.
 
@@ -37,6 +51,7 @@ def reproduce_seed(
         command: that gives these records, whatever folders were used.
         with_baselines: add the error of the baselines on the same labels and split.
         train: trains a run; replaced by the command line to show progress.
+        evaluate: judges a run by the recipe's protocols; replaced likewise.
 
     Raises:
         TrainingError: it was interrupted (the run is saved), or became NaN.
@@ -49,7 +64,7 @@ def reproduce_seed(
     outcome = train(run)
     if outcome.ended == "interrupted":
         raise TrainingError(f"Interrupted and saved; the same command goes on with {folder}.")
-    metrics = run.evaluate()
+    metrics = evaluate(run, experiment.protocols)
     if with_baselines:
         metrics |= {
             f"{name.lower().replace(' ', '_').replace('-', '_')}_error": error
@@ -81,6 +96,51 @@ def baselines(splits: Splits) -> dict[str, float]:
     """Return the test error in percent of the baselines on the same images and labels."""
     images, test = (as_float(part.images, splits.binarize) for part in (splits.train, splits.test))
     return compare_baselines(images, splits.train.labels, test, splits.test.labels)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A recipe in one line: what it shows, and how ours stands beside the paper's.
+
+    Attributes:
+        name: of the recipe.
+        kind: faithful, stabilised or extended.
+        source: paper and place.
+        paper: the paper's figures, such as `error 1.90 ± 0.10`; empty if it prints none.
+        ours: the same metrics on record, or else all that are; with the number of seeds. Empty without records.
+    """
+
+    name: str
+    kind: str
+    source: str
+    paper: str
+    ours: str
+
+
+def overview(results: Path) -> list[Line]:
+    """Return every recipe with what is on record under a folder.
+
+    Raises:
+        DataError: a record is damaged.
+    """
+    records = read_records(results) if results.is_dir() else []
+    lines = []
+    for name in names():
+        experiment = get(name)
+        runs = [record for record in records if record.recipe == name]
+        summary = summarise(runs) if runs else {}
+        shown = [metric for metric in experiment.paper if metric in summary] or list(summary)[:1]
+        ours = ", ".join(f"{metric.replace('_', ' ')} {summary[metric]}" for metric in shown)
+        lines.append(
+            Line(
+                name=name,
+                kind=experiment.row,
+                source=experiment.source,
+                paper=", ".join(f"{metric.replace('_', ' ')} {value}" for metric, value in experiment.paper.items()),
+                ours=f"{ours}, seeds: {len(runs)}" if runs else "",
+            )
+        )
+    return lines
 
 
 def update_tables(documents: Iterable[Path], results: Path, write: bool = True) -> list[Path]:

@@ -11,7 +11,7 @@ import torch
 from aegean.data import Splits
 from aegean.environment import Environment, describe_environment
 from aegean.errors import CheckpointError, ConfigError, OutputError
-from aegean.evaluate.protocols import ProtocolName, evaluate_model
+from aegean.evaluate.protocols import Advance, ProtocolName, evaluate_model
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable
 from aegean.models import Model, create
@@ -182,12 +182,12 @@ class Run:
         atomic_write(self.folder / "experiment.yaml", self.experiment.to_yaml())
 
     def evaluate(
-        self, progress: Callable[[int], None] | None = None, protocols: tuple[ProtocolName, ...] | None = None
+        self, progress: Advance | None = None, protocols: tuple[ProtocolName, ...] | None = None
     ) -> dict[str, float]:
         """Judge the newest model on the test images and write `evaluation.json`.
 
         Args:
-            progress: called with the number of images done.
+            progress: called from time to time, see `aegean.evaluate.protocols.Advance`.
             protocols: beside the usual ones; by default the experiment's.
         """
         chosen = self.experiment.protocols if protocols is None else protocols

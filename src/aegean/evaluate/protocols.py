@@ -1,7 +1,7 @@
 """How a model of any kind is judged: which protocols apply to it, run on held-out images."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +10,18 @@ from torch import Tensor
 
 from aegean.data import ImageData, Splits
 from aegean.data.images import as_float
-from aegean.errors import UnsupportedError
+from aegean.errors import ConfigError, UnsupportedError, did_you_mean
 from aegean.evaluate.apply import apply, evaluation
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.code_match import match_codes
-from aegean.evaluate.parzen import parzen
+from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.models import CategoricalAAE, Model
 from aegean.models.autoencoder import Autoencoder
 from aegean.train.precision import autocast
+
+#: Told what is being done, how much of it is done, and how much there is.
+Advance = Callable[[str, int, int], None]
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
 ProtocolName = Literal["code-match", "parzen", "parzen-10m"]
@@ -32,7 +35,7 @@ def evaluate_model(
     splits: Splits,
     part: Literal["validation", "test"],
     dtype: torch.dtype = torch.float32,
-    progress: Callable[[int], None] | None = None,
+    progress: Advance | None = None,
     protocols: tuple[ProtocolName, ...] = (),
     state: Path | None = None,
 ) -> dict[str, float]:
@@ -43,7 +46,7 @@ def evaluate_model(
         splits: where the images are from.
         part: which of them.
         dtype: number format of network passes.
-        progress: called with the number of images done.
+        progress: called from time to time.
         protocols: further ones, see `PROTOCOLS`.
         state: a folder where protocols that take long keep what they have done, to go on from after an interruption.
 
@@ -69,18 +72,21 @@ def evaluate_model(
             else _clustering(model, splits, known, dtype)
         )
     if model.can("reconstruction_log_prob"):
-        log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=progress)
+        report = (lambda done: progress("reconstructing", done, len(data))) if progress else None
+        log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=report)
         results["nats"] = float(-log_prob.mean())
     elif model.can("encode"):
         results["squared_error"] = float(
             apply(model, lambda x: _squared_error(model, x), data.images, dtype, splits.binarize).mean()
         )
     for name in protocols:
-        results |= PROTOCOLS[name](model, splits, dtype, state)
+        results |= PROTOCOLS[name](model, splits, dtype, state, progress)
     return results
 
 
-def code_match(model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None) -> dict[str, float]:
+def code_match(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
     """How well the codes of test images match as many draws of the prior; of a category and a style, the style alone.
 
     Returns:
@@ -103,30 +109,55 @@ def code_match(model: Model, splits: Splits, dtype: torch.dtype, state: Path | N
     }
 
 
-def parzen_10k(model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None) -> dict[str, float]:
+def parzen_10k(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
     """Parzen log-likelihood with ten thousand samples, see `aegean.evaluate.parzen`.
 
     Returns:
         `parzen` in nats an image, with its standard error over test images and sigma; `parzen_fine` likewise.
     """
-    return _parzen(model, splits, dtype, state, 10_000, "parzen")
+    return _parzen(model, splits, dtype, state, progress, 10_000, "parzen")
 
 
-def parzen_10m(model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None) -> dict[str, float]:
+def parzen_10m(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
     """Parzen log-likelihood with ten million samples, `parzen_10m` and so on; it takes the better part of an hour."""
-    return _parzen(model, splits, dtype, state, 10_000_000, "parzen_10m")
+    return _parzen(model, splits, dtype, state, progress, 10_000_000, "parzen_10m")
 
 
 #: By name.
-PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None], dict[str, float]]] = {
+PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
     "code-match": code_match,
     "parzen": parzen_10k,
     "parzen-10m": parzen_10m,
 }
 
 
+def protocol_names(names: Sequence[str]) -> tuple[ProtocolName, ...]:
+    """Return names of protocols after a look whether they exist.
+
+    Raises:
+        ConfigError: one does not; the nearest is named.
+    """
+    found: list[ProtocolName] = []
+    for name in names:
+        matching = [known for known in PROTOCOLS if known == name]
+        if not matching:
+            raise ConfigError(f"There is no protocol {name!r}{did_you_mean(name, PROTOCOLS)}")
+        found += matching
+    return tuple(found)
+
+
 def _parzen(
-    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None, samples: int, name: str
+    model: Model,
+    splits: Splits,
+    dtype: torch.dtype,
+    state: Path | None,
+    progress: Advance | None,
+    samples: int,
+    name: str,
 ) -> dict[str, float]:
     if not model.can("sample") or not len(splits.validation):
         raise UnsupportedError(
@@ -142,7 +173,9 @@ def _parzen(
     weights = hashlib.sha256()
     for tensor in model.state_dict().values():
         weights.update(tensor.detach().cpu().float().numpy().tobytes())
-    found = parzen(draw, samples, validation, test, state=state, key=weights.hexdigest())
+    pairs = samples * (min(len(validation), VALIDATION_IMAGES) + len(test))
+    report = (lambda done: progress(f"Parzen window of {samples:,} samples", done, pairs)) if progress else None
+    found = parzen(draw, samples, validation, test, state=state, key=weights.hexdigest(), progress=report)
     return {
         name: found.official.log_likelihood,
         f"{name}_standard_error": found.official.standard_error,

@@ -47,6 +47,9 @@ class CategoricalAAEConfig(Config):
             reduction); heads closer to each other than this are pushed apart.
         consistency: if given, a further phase (not in the paper): q(y|x) shall not change with small changes of the
             image, and labelled images are changed so, too.
+        agreement: the loss of that phase: `"divergence"` of q(y|x) from that of the changed image, which labels keep
+            from putting all images into one category; or minus the mutual `"information"` of the two categories, which
+            needs no labels (Ji et al., 2019).
     """
 
     kind: Literal["aae-categorical"] = "aae-categorical"
@@ -63,6 +66,7 @@ class CategoricalAAEConfig(Config):
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     heads: float | None = Field(default=None, ge=0)
     consistency: Affine | None = None
+    agreement: Literal["divergence", "information"] = "divergence"
 
     @model_validator(mode="after")
     def _consistency_needs_an_inferred_category(self) -> "CategoricalAAEConfig":
@@ -185,13 +189,25 @@ class CategoricalAAE(Autoencoder):
         return F.cross_entropy(logits, batch.y, reduction="none")
 
     def consistency_loss(self, batch: Batch) -> Tensor:
-        """KL(q(y|x) || q(y|x')) with a changed image x', (n,) nats; no gradient flows into q(y|x). Not in the paper."""
+        """KL(q(y|x) || q(y|x')) with a changed image x', (n,) nats, or -I(y; y') n times. Not in the paper.
+
+        No gradient flows into q(y|x) of the divergence. The mutual information is that of the mini-batch's joint
+        distribution of y and y', made symmetric (Ji et al., 2019, equation 3).
+        """
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
+        changed = self._infer(self.corrupt(self.config.consistency.apply(batch.x, self.rng)))[0].log_softmax(dim=1)
+        if self.config.agreement == "information":
+            plain = self._infer(self.corrupt(batch.x))[0].softmax(dim=1)
+            joint = plain.t() @ changed.exp() / len(plain)  # (k, k)
+            joint = (joint + joint.t()) / 2
+            independent = joint.sum(dim=0) * joint.sum(dim=1, keepdim=True)
+            # A joint probability of 0 contributes nothing; the smallest float32 keeps its logarithm finite.
+            smallest = torch.finfo(torch.float32).tiny
+            log_ratio = joint.clamp(min=smallest).log() - independent.clamp(min=smallest).log()
+            return -(joint * log_ratio).sum().expand(len(plain))
         with torch.no_grad():
             target = self._infer(batch.x)[0].log_softmax(dim=1)
-        changed = self.config.consistency.apply(batch.x, self.rng)
-        found = self._infer(self.corrupt(changed))[0].log_softmax(dim=1)
-        return (target.exp() * (target - found)).sum(dim=1)
+        return (target.exp() * (target - changed)).sum(dim=1)
 
     def separation_loss(self, batch: Batch) -> Tensor:
         """By how much cluster heads are closer than `heads`, summed over all pairs; the same number (n,) times."""
