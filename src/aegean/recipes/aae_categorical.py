@@ -260,13 +260,13 @@ def _stabilised(experiment: Experiment) -> Experiment:
 
 
 def _consistent(experiment: Experiment) -> Experiment:
-    epochs = 15
+    epochs = 10
     return _stabilised(experiment).override(
         {
             "name": f"{experiment.name}-consistent",
             "title": f"{experiment.title}, with consistency under small changes and a convolutional encoder",
             "row": "extended",
-            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=3).to_dict(),
+            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5).to_dict(),
             "model.consistency": Affine().to_dict(),
             "train.epochs": epochs,
             "train.optimizers": _falling_rates(epochs),
