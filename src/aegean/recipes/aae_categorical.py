@@ -3,7 +3,8 @@
 Semi-supervised classification, clustering, style and content, dimensionality reduction. Three rows stand apart:
 
 - *faithful*: the settings that public code gives for the paper, whose own appendix gives the networks;
-- *stabilised*: the same objective and networks with Adam, stratified batches of the prior and averaged weights;
+- *stabilised*: the same objective and networks with PyTorch's initial weights, Adam with falling rates, stratified
+  batches of the prior and averaged weights;
 - *extended* (names end in `-consistent`): a further term, that q(y|x) shall not change with small shifts, rotations
   and slants of the image, and a convolutional encoder.
 """
@@ -251,6 +252,7 @@ def _stabilised(experiment: Experiment) -> Experiment:
             "name": f"{experiment.name}-stable",
             "row": "stabilised",
             "model.category.stratified": True,
+            **{f"model.{network}.init_std": None for network in ("encoder", "decoder", "discriminator")},
             "train.epochs": epochs,
             "train.batch_size": 200,
             "train.ema": 0.99,
