@@ -11,9 +11,9 @@ from pathlib import Path
 from aegean.environment import describe_environment
 from aegean.files import atomic_write_json
 from aegean.train.precision import choose_device, choose_precision
-from benchmarks import aae_training, parzen, start
+from benchmarks import aae_training, parzen, parzen_controls, start
 
-BENCHMARKS = {"aae-training": aae_training, "parzen": parzen, "start": start}
+BENCHMARKS = {"aae-training": aae_training, "parzen": parzen, "parzen-controls": parzen_controls, "start": start}
 
 
 def main(names: list[str]) -> None:
