@@ -144,11 +144,11 @@ def _two_dimensional(name: str, what: str, prior: Gaussian | GaussianMixture | S
             "row": "stabilised",
             "protocols": ["code-match"],
             "model.prior": prior.to_dict(),
-            "train.epochs": 25,
+            "train.epochs": 15,
             "train.optimizers": {
-                "reconstruct": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=25)).to_dict(),
-                "discriminate": Adam(rate=Anneal(start=2e-4, end=1e-5, epochs=25)).to_dict(),
-                "confuse": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=25)).to_dict(),
+                "reconstruct": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=15)).to_dict(),
+                "discriminate": Adam(rate=Anneal(start=2e-4, end=1e-5, epochs=15)).to_dict(),
+                "confuse": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=15)).to_dict(),
             },
         }
     )

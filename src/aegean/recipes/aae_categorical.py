@@ -140,12 +140,12 @@ def aae_mnist_30() -> Experiment:
 
 def aae_mnist_16_consistent() -> Experiment:
     """16 clusters with the consistency term and a convolutional encoder."""
-    return _consistent(aae_mnist_16())
+    return _consistent_clusters(aae_mnist_16())
 
 
 def aae_mnist_30_consistent() -> Experiment:
     """30 clusters with the consistency term and a convolutional encoder."""
-    return _consistent(aae_mnist_30())
+    return _consistent_clusters(aae_mnist_30())
 
 
 # ---- style and content: figure 5 -----------------------------------------------------------------------------------
@@ -261,8 +261,7 @@ def _stabilised(experiment: Experiment) -> Experiment:
     )
 
 
-def _consistent(experiment: Experiment) -> Experiment:
-    epochs = 10
+def _consistent(experiment: Experiment, epochs: int = 10) -> Experiment:
     return _stabilised(experiment).override(
         {
             "name": f"{experiment.name}-consistent",
@@ -272,6 +271,25 @@ def _consistent(experiment: Experiment) -> Experiment:
             "model.consistency": Affine().to_dict(),
             "train.epochs": epochs,
             "train.optimizers": _falling_rates(epochs),
+        }
+    )
+
+
+def _consistent_clusters(experiment: Experiment) -> Experiment:
+    """Without labels: agreement by mutual information; batch normalisation before the softmax, too, keeps clusters alive.
+
+    The other networks are those of classification, which are smaller.
+    """
+    layers = _LAYERS.override({"init_std": None}).to_dict()
+    return _consistent(experiment, epochs=8).override(
+        {
+            "model.agreement": "information",
+            "model.encoder.batch_norm": "all",
+            "model.decoder": layers,
+            "model.discriminator": layers,
+            "model.input_dropout": 0.0,
+            "model.input_noise": 0.3,
+            "train.batch_size": 250,
         }
     )
 
