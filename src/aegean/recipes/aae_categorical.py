@@ -276,7 +276,7 @@ def _consistent(experiment: Experiment, epochs: int = 10) -> Experiment:
 
 
 def _consistent_clusters(experiment: Experiment) -> Experiment:
-    """Without labels: agreement by mutual information, and batch normalisation before the softmax against dead clusters.
+    """Without labels: agreement by mutual information; batch normalisation before the softmax, too, lest clusters die.
 
     The other networks are those of classification, which are smaller.
     """
