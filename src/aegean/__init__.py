@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aegean.data import MNIST, Arrays, Digits, Folder, ImageData, Splits, from_arrays
     from aegean.evaluate.protocols import evaluate_model
     from aegean.experiment import Experiment
-    from aegean.models import AAE, VAE, VAEGAN, Model, PixelGAN
+    from aegean.models import AAE, VAE, VAEGAN, CategoricalAAE, Model, PixelGAN
     from aegean.run import Run
     from aegean.train import TrainConfig, Trainer
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AAE": "aegean.models",
     "Arrays": "aegean.data",
+    "CategoricalAAE": "aegean.models",
     "Digits": "aegean.data",
     "Experiment": "aegean.experiment",
     "Folder": "aegean.data",
@@ -46,6 +47,7 @@ __all__ = [
     "VAEGAN",
     "AegeanError",
     "Arrays",
+    "CategoricalAAE",
     "Digits",
     "Experiment",
     "Folder",

@@ -312,6 +312,11 @@ def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeyp
     assert {"error", "nats", "svm_error", "self_training_svm_error", "label_spreading_error"} <= record[
         "metrics"
     ].keys()
+    listed = aegean("reproduce", "--list", cwd=home).stdout
+    assert all(name in listed for name in recipes.names())
+    assert "seeds: 2" in listed
+    wrong = aegean("evaluate", "runs/digits-pixelgan-100-seed-0", "--protocol", "parsen", cwd=home, check=None)
+    assert "did you mean 'parzen'?" in assert_one_sentence(wrong)
     page = home / "page.md"
     page.write_text("# Page\n\n<!-- results:digits-pixelgan-100 | error -->\n<!-- /results -->\n")
     assert aegean("tables", "page.md", "--check", cwd=home, check=1).stdout.startswith("out of date")

@@ -1,13 +1,15 @@
 """Protocols on models whose answers are known."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from aegean.errors import ConfigError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
-from aegean.evaluate.protocols import evaluate_model
+from aegean.evaluate.protocols import evaluate_model, protocol_names
 from aegean.models import create
 from conftest import SMALL_MODELS, make_splits
 
@@ -86,3 +88,56 @@ def test_binarised_models_see_binary_images() -> None:
     drawn = [apply(model, lambda x: x, splits.test.images, binarize="sample", batch_size=5) for _ in range(2)]
     assert torch.equal(drawn[0], drawn[1])
     assert set(drawn[0].unique().tolist()) == {0.0, 1.0}
+
+
+# ---- further protocols, by name -----------------------------------------------------------------------------------
+
+
+def test_code_match_compares_the_codes_of_test_images_with_the_prior() -> None:
+    """An encoder whose codes are the prior's draws passes; one whose codes are all 5 does not."""
+    splits = make_splits(n=300, test=200, validation=0)
+    found = {}
+    for name, codes in (("same", lambda x: torch.randn(len(x), 3)), ("other", lambda x: torch.full((len(x), 3), 5.0))):
+        model = create(SMALL_MODELS["aae"], (1, 8, 8), seed=0)
+        model.draw_code = codes
+        found[name] = evaluate_model(model, splits, "test", protocols=("code-match",))
+    assert found["same"]["code_c2st"] < 65
+    assert found["other"]["code_c2st"] == 100
+    assert found["same"]["code_sliced_wasserstein"] < 2 * found["same"]["prior_sliced_wasserstein"]
+    assert found["other"]["code_sliced_wasserstein"] == pytest.approx((25 + 1) ** 0.5, rel=0.1)
+
+
+def test_of_a_category_and_a_style_the_style_is_compared() -> None:
+    model = create(SMALL_MODELS["aae-classified"], (1, 8, 8), 3, seed=0)
+    model.draw_code = lambda x: torch.cat((torch.full((len(x), 3), 7.0), torch.randn(len(x), 2)), dim=1)
+    splits = make_splits(n=300, test=200, validation=0)
+    assert evaluate_model(model, splits, "test", protocols=("code-match",))["code_c2st"] < 65
+
+
+def test_parzen_is_of_the_models_samples(tmp_path: Path) -> None:
+    """A model that draws the test images themselves scores more than one that draws grey; nothing stays behind."""
+    splits = make_splits(n=80, test=30, validation=20)
+    scores = {}
+    for name, images in (("copies", splits.test.images / 255), ("grey", torch.full((1, 1, 8, 8), 0.5))):
+        model = create(SMALL_MODELS["aae"], (1, 8, 8), seed=0)
+        model.sample = lambda n, generator, of=images: of[torch.randint(len(of), (n,), generator=generator)]
+        steps: list[tuple[str, int, int]] = []
+        state = tmp_path / name
+        found = evaluate_model(
+            model, splits, "test", progress=lambda *step, to=steps: to.append(step), protocols=("parzen",), state=state
+        )
+        scores[name] = found["parzen"]
+        assert found["parzen_standard_error"] > 0
+        assert steps[-1][1:] == (10_000 * 50, 10_000 * 50)
+        assert not list(state.glob("*"))
+    assert scores["copies"] > scores["grey"] + 1
+
+
+def test_what_a_protocol_lacks_is_said() -> None:
+    with pytest.raises(UnsupportedError, match="validation images"):
+        evaluate_model(create(SMALL_MODELS["aae"], (1, 8, 8)), make_splits(validation=0), "test", protocols=("parzen",))
+    with pytest.raises(UnsupportedError, match="vae-gan"):
+        evaluate_model(create(SMALL_MODELS["vae-gan"], (1, 8, 8)), make_splits(), "test", protocols=("code-match",))
+    with pytest.raises(ConfigError, match="did you mean 'parzen-10m'"):
+        protocol_names(["parzen-10"])
+    assert protocol_names(["parzen", "code-match"]) == ("parzen", "code-match")
