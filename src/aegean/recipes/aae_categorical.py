@@ -165,7 +165,7 @@ def aae_mnist_style() -> Experiment:
             "model.content": "given",
             "model.style.dim": 15,
             "model.input_noise": 0.0,
-            "train.epochs": 50,
+            "train.epochs": 30,
             "train.optimizers": {
                 name: optimizer.override({"drops": []}).to_dict()
                 for name, optimizer in experiment.train.optimizers.items()

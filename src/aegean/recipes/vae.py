@@ -5,6 +5,7 @@ from aegean.experiment import Experiment
 from aegean.models import VAEConfig, VAEGANConfig
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian, GaussianMixture
+from aegean.schedules import Anneal
 from aegean.train import Adam, TrainConfig
 
 
@@ -19,7 +20,7 @@ def vae_mnist() -> Experiment:
         protocols=("code-match",),
         data=MNIST(labels_per_class=0),
         model=VAEConfig(prior=Gaussian(dim=2), encoder=layers, decoder=layers),
-        train=TrainConfig(epochs=50, optimizers={"elbo": Adam(rate=1e-3)}),
+        train=TrainConfig(epochs=15, optimizers={"elbo": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=15))}),
     )
 
 
