@@ -3,11 +3,16 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from aegean.data import SplitSettings, from_arrays
 from aegean.evaluate.records import read_records
+from aegean.models import AAE, AAEConfig
 from aegean.recipes import names
 from aegean.reproduce import update_tables
+from aegean.train import TrainConfig, Trainer
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs"]
@@ -43,3 +48,17 @@ def test_links_inside_the_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_adversarial_autoencoders_page_shows_code_that_runs() -> None:
+    """Its second block: a prior and an encoder of one's own, on 8x8 images."""
+    page = (ROOT / "docs" / "models" / "aae.md").read_text(encoding="utf-8")
+    block = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    assert "class Ring" in block
+    images = np.random.default_rng(0).integers(0, 255, (120, 8, 8), dtype=np.uint8)
+    names = {
+        "torch": torch, "images": images, "AAE": AAE, "AAEConfig": AAEConfig, "SplitSettings": SplitSettings,
+        "from_arrays": from_arrays, "Trainer": Trainer, "TrainConfig": TrainConfig,
+    }  # fmt: skip
+    exec(block, names)  # noqa: S102 - our own documentation
+    assert names["new"].shape == (16, 1, 8, 8)  # type: ignore[attr-defined]

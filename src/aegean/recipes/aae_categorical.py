@@ -261,14 +261,17 @@ def _stabilised(experiment: Experiment) -> Experiment:
     )
 
 
-def _consistent(experiment: Experiment, epochs: int = 10) -> Experiment:
+def _consistent(experiment: Experiment) -> Experiment:
+    """Agreement by mutual information, and batch normalisation in all layers of the encoder, lest categories die."""
+    epochs = 10
     return _stabilised(experiment).override(
         {
             "name": f"{experiment.name}-consistent",
             "title": f"{experiment.title}, with consistency under small changes and a convolutional encoder",
             "row": "extended",
-            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5).to_dict(),
+            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5, batch_norm="all").to_dict(),
             "model.consistency": Affine().to_dict(),
+            "model.agreement": "information",
             "train.epochs": epochs,
             "train.optimizers": _falling_rates(epochs),
         }
@@ -276,20 +279,14 @@ def _consistent(experiment: Experiment, epochs: int = 10) -> Experiment:
 
 
 def _consistent_clusters(experiment: Experiment) -> Experiment:
-    """Without labels: agreement by mutual information; batch normalisation before the softmax, too, lest clusters die.
-
-    The other networks are those of classification, which are smaller.
-    """
+    """The same with the networks and the input noise of classification, which are smaller than those of clustering."""
     layers = _LAYERS.override({"init_std": None}).to_dict()
-    return _consistent(experiment, epochs=8).override(
+    return _consistent(experiment).override(
         {
-            "model.agreement": "information",
-            "model.encoder.batch_norm": "all",
             "model.decoder": layers,
             "model.discriminator": layers,
             "model.input_dropout": 0.0,
             "model.input_noise": 0.3,
-            "train.batch_size": 250,
         }
     )
 
