@@ -284,12 +284,17 @@ def _consistent(experiment: Experiment) -> Experiment:
 
 
 def _consistent_clusters(experiment: Experiment) -> Experiment:
-    """The same with the decoder and discriminators of classification, which are smaller than those of clustering."""
+    """The same with larger changes: what they leave as it is, the clusters go by, as there are no labels.
+
+    Decoder and discriminators are those of classification, which are smaller than those of clustering.
+    """
     layers = _LAYERS.override({"init_std": None}).to_dict()
     return _consistent(experiment).override(
         {
+            "model.consistency": Affine(rotation=25, shear=25, scale=0.2, stretch=0.15).to_dict(),
             "model.decoder": layers,
             "model.discriminator": layers,
+            "train.batch_size": 250,
         }
     )
 
