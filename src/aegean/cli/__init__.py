@@ -1,0 +1,42 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from aegean._version import __version__
+from aegean.cli.app import app
+from aegean.cli.show import complain
+from aegean.errors import AegeanError
+
+# Each registers its commands; their order here is that of `aegean --help`.
+from aegean.cli import training, using, looking  # isort: skip # noqa: F401
+
+
+def main() -> NoReturn:
+    """Run the command line; errors of use end with one sentence and status 2."""
+    try:
+        ended = app(standalone_mode=False)
+    except AegeanError as error:
+        complain(str(error))
+        sys.exit(error.exit_status)
+    except typer.Abort:
+        sys.exit(130)
+    except MemoryError:
+        complain("Out of memory. Use a smaller batch, for example: train.batch_size=50")
+        sys.exit(1)
+    except Exception as error:
+        # click's errors of use know how to show themselves; its class is not part of typer's interface
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            sys.exit(error.exit_code)
+        raise
+    sys.exit(ended if isinstance(ended, int) else 0)  # what typer.Exit carries
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,124 @@
+"""Commands that use a run: evaluate, sample, reconstruct, encode, predict, report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aegean.cli.app import Images, RunArgument, Seed, Threads, app
+from aegean.cli.show import counter, evaluate_with_progress, print_results
+from aegean.cli.steps import open_run, use_threads, write_report
+
+
+@app.command(epilog="Example: aegean evaluate runs/pixelgan-mnist-100")
+def evaluate(
+    run: RunArgument,
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="Another one: code-match, parzen, parzen-10m. May be repeated."),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Judge a run on its test images."""
+    from aegean.evaluate.protocols import protocol_names
+
+    use_threads(threads)
+    opened = open_run(run)
+    chosen = None if protocols is None else protocol_names(protocols)
+    print_results(evaluate_with_progress(opened, chosen))
+
+
+@app.command(epilog="Example: aegean sample runs/demo -n 64 --class 3 --out threes.png")
+def sample(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="How many images.")] = 64,
+    label: Annotated[int | None, typer.Option("--class", min=0, help="Class or cluster to draw from.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="PNG grid, or .npz of the images.")] = Path("samples.png"),
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Draw new images."""
+    from aegean.use import draw_samples, write_images
+
+    use_threads(threads)
+    opened = open_run(run)
+    with counter("drawing", n) as advance:
+        images = draw_samples(opened.model(), n, label, seed, opened.precision, advance)
+    write_images(out, images)
+    print(f"{n} images: {out}")
+
+
+@app.command(epilog="Example: aegean reconstruct runs/demo --out reconstructions.png")
+def reconstruct(
+    run: RunArgument,
+    images: Images = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many of the images.")] = 32,
+    out: Annotated[Path, typer.Option("--out", help="PNG: originals above what becomes of them.")] = Path(
+        "reconstructions.png"
+    ),
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Encode images and decode their codes."""
+    from aegean.use import images_for, reconstructions, write_pairs
+
+    use_threads(threads)
+    opened = open_run(run)
+    model = opened.model()
+    chosen = images_for(opened, model, images)
+    with counter("reconstructing", min(n, len(chosen))) as advance:
+        originals, rebuilt = reconstructions(opened, model, chosen, n, seed, advance)
+    write_pairs(out, originals, rebuilt)
+    print(f"{len(originals)} images and their reconstructions: {out}")
+
+
+@app.command(epilog="Example: aegean encode runs/demo photos --out codes.csv")
+def encode(
+    run: RunArgument,
+    images: Images = None,
+    out: Annotated[Path, typer.Option("--out", help="CSV, or .npz.")] = Path("codes.csv"),
+    threads: Threads = None,
+) -> None:
+    """Write the codes of images."""
+    from aegean.use import codes, images_for, write_codes
+
+    use_threads(threads)
+    opened = open_run(run)
+    model = opened.model()
+    chosen = images_for(opened, model, images)
+    with counter("encoding", len(chosen)) as advance:
+        z = codes(opened, model, chosen, advance)
+    write_codes(out, chosen, z)
+    print(f"{len(z)} codes of dimension {z.shape[1]}: {out}")
+
+
+@app.command(epilog="Example: aegean predict runs/demo photos --out predictions.csv")
+def predict(
+    run: RunArgument,
+    images: Images = None,
+    out: Annotated[Path, typer.Option("--out", help="CSV: file, label, confidence.")] = Path("predictions.csv"),
+    threads: Threads = None,
+) -> None:
+    """Name the class or cluster of images."""
+    from aegean.use import images_for, predictions, write_predictions
+
+    use_threads(threads)
+    opened = open_run(run)
+    model = opened.model()
+    chosen = images_for(opened, model, images)
+    with counter("predicting", len(chosen)) as advance:
+        probabilities = predictions(opened, model, chosen, advance)
+    classes = opened.splits.train.class_names if model.supervised else ()
+    write_predictions(out, classes, chosen, probabilities)
+    print(f"{len(chosen)} predictions: {out}")
+
+
+@app.command(epilog="Example: aegean report runs/demo")
+def report(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="HTML file (default: RUN/report.html).")] = None,
+    threads: Threads = None,
+) -> None:
+    """Write a run's report: one HTML page with everything in it."""
+    use_threads(threads)
+    write_report(open_run(run), out)
