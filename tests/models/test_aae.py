@@ -151,6 +151,21 @@ def test_each_discriminator_sees_its_own_code() -> None:
     torch.testing.assert_close(model.style_discriminator.inputs[0][N:], codes[1].detach())
 
 
+def test_the_discriminator_of_styles_is_told_the_category_where_they_shall_be_independent() -> None:
+    """Both kinds of styles come with the categories of the same images, and no gradient goes there."""
+    model, batch = model_of("aae-classified", independent=True), batch_of()
+    model.style_discriminator = Recorder()
+    y, z = (code.detach().requires_grad_() for code in model.draw_codes(batch.x))
+    model.style_discriminator_loss(batch, (y, z))
+    (seen,) = model.style_discriminator.inputs
+    assert torch.equal(seen[:, 2:], y.detach().repeat(2, 1))
+    assert torch.equal(seen[N:, :2], z.detach())
+    model.category_discriminator = None  # the other game is off
+    model.confusion_loss(batch, (y, z)).sum().backward()
+    assert y.grad is None
+    assert (z.grad != 0).all()
+
+
 def test_the_encoders_loss_is_the_sum_of_both_games() -> None:
     model, batch = model_of("aae-classified"), batch_of()
     codes = model.draw_codes(batch.x)

@@ -41,6 +41,8 @@ class CategoricalAAEConfig(Config):
         likelihood: p(x | y, z); a Gaussian of standard deviation 1 is half the squared error.
         adversary: losses of the game on y.
         style_adversary: losses of the game on z.
+        independent: tell the discriminator of styles the inferred category, too (not in the paper): styles then have
+            the distribution p(z) within each category, and so cannot tell the category.
         input_noise: standard deviation of noise added to the encoder's input in training.
         input_dropout: share of the encoder's inputs set to 0 in training.
         heads: if given, y and z become one code, head(y) + z, whose dimension is that of z (dimensionality
@@ -62,6 +64,7 @@ class CategoricalAAEConfig(Config):
     likelihood: LikelihoodConfig = GaussianLikelihood()
     adversary: Adversary = Adversary()
     style_adversary: Adversary = Adversary()
+    independent: bool = False
     input_noise: float = Field(default=0.0, ge=0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     heads: float | None = Field(default=None, ge=0)
@@ -69,9 +72,11 @@ class CategoricalAAEConfig(Config):
     agreement: Literal["divergence", "information"] = "divergence"
 
     @model_validator(mode="after")
-    def _consistency_needs_an_inferred_category(self) -> "CategoricalAAEConfig":
-        if self.consistency is not None and self.content == "given":
-            raise ValueError("consistency is about inferred categories; with content 'given' there are none.")
+    def _further_terms_need_an_inferred_category(self) -> "CategoricalAAEConfig":
+        if self.content == "given" and (self.consistency is not None or self.independent):
+            raise ValueError(
+                "consistency and independent are about inferred categories; with content 'given' there are none."
+            )
         return self
 
 
@@ -110,7 +115,8 @@ class CategoricalAAE(Autoencoder):
         merged = self.style if config.heads is not None else self.categories + self.style
         self.decoder = config.decoder.build_decoder(merged, (self.likelihood.outputs(channels), height, width))
         self.heads = nn.Linear(self.categories, self.style, bias=False) if config.heads is not None else None
-        self.style_discriminator = config.discriminator.build(self.style, 1)
+        told = self.categories if config.independent else 0
+        self.style_discriminator = config.discriminator.build(self.style + told, 1)
         self.category_discriminator = config.discriminator.build(self.categories, 1) if inferred else None
 
     # ---- training -------------------------------------------------------------------------------------------------
@@ -160,7 +166,8 @@ class CategoricalAAE(Autoencoder):
         """Tell draws of p(z) from the styles of images."""
         z = codes[1]
         real = self.config.style.sample(len(z), generator=self.rng, device=z.device)
-        return discriminator_loss(self, self.style_discriminator, self.config.style_adversary, real, z, batch.epoch)
+        adversary, told = self.config.style_adversary, self._told(codes)
+        return discriminator_loss(self, self.style_discriminator, adversary, real, z, batch.epoch, told)
 
     def category_discriminator_loss(self, batch: Batch, codes: Codes) -> Tensor:
         """Tell one-hot draws of p(y) from the inferred categories of images."""
@@ -173,7 +180,8 @@ class CategoricalAAE(Autoencoder):
     def confusion_loss(self, batch: Batch, codes: Codes) -> Tensor:
         """Move both codes to where their discriminators take them for draws of the prior."""
         y, z = codes
-        loss = confusion_loss(self, self.style_discriminator, self.config.style_adversary, z, batch.epoch)
+        adversary, told = self.config.style_adversary, self._told(codes)
+        loss = confusion_loss(self, self.style_discriminator, adversary, z, batch.epoch, told)
         self.observe(style=loss.mean())
         if self.category_discriminator is None:
             return loss
@@ -278,6 +286,10 @@ class CategoricalAAE(Autoencoder):
         """Logits of q(y|x), (n, k), or (n, 0) where labels are given; and z, (n, d)."""
         outputs = self.encoder(x).float()
         return outputs[:, : -self.style], outputs[:, -self.style :]
+
+    def _told(self, codes: Codes) -> Tensor | None:
+        """What the discriminator of styles is told beside the style."""
+        return codes[0].detach() if self.config.independent else None
 
     def _one_hot(self, y: Tensor) -> Tensor:
         return F.one_hot(y, self.categories).float()
