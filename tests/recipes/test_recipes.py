@@ -82,3 +82,43 @@ def test_the_papers_settings_are_kept() -> None:
     assert gaussian.train.optimizer("reconstruct").rate_at(24) == 1e-3
     assert gaussian.train.optimizer("reconstruct").rate_at(25) == pytest.approx(1e-4)
     assert gaussian.model.prior.std == 5.0  # type: ignore[union-attr]
+
+
+def test_the_adversarial_autoencoders_settings_are_kept() -> None:
+    """Footnote 1 of the paper, and what public code gives for tables 2 and 3."""
+    generative = get("aae-mnist")
+    model = generative.model
+    assert (model.prior.dim, model.prior.std) == (8, 5.0)  # type: ignore[union-attr]
+    assert model.encoder.widths == model.decoder.widths == model.discriminator.widths == (1000, 1000)  # type: ignore[union-attr]
+    faces = get("aae-tfd").model
+    assert (faces.prior.dim, faces.prior.std) == (15, 10.0)  # type: ignore[union-attr]
+    labels = get("aae-mnist-100")
+    assert labels.data.labels_per_class == 10
+    assert (labels.model.style.dim, labels.model.input_noise) == (10, 0.3)  # type: ignore[union-attr]
+    assert labels.train.batch_size == 100
+    rates = {name: (optimizer.rate, optimizer.momentum) for name, optimizer in labels.train.optimizers.items()}  # type: ignore[union-attr]
+    assert rates == {
+        "reconstruct": (0.01, 0.9), "discriminate-style": (0.1, 0.1), "discriminate-category": (0.1, 0.1),
+        "confuse": (0.1, 0.1), "classify": (0.1, 0.9),
+    }  # fmt: skip
+    assert labels.train.optimizer("confuse").rate_at(50) == pytest.approx(0.01)
+    clusters = get("aae-mnist-16").model
+    assert (clusters.category.dim, clusters.style.dim, clusters.input_dropout) == (16, 5, 0.2)  # type: ignore[union-attr]
+    assert clusters.encoder.widths == (3000, 3000)  # type: ignore[union-attr]
+    assert "classify" not in get("aae-mnist-30").train.optimizers
+    assert get("aae-mnist-style").model.style.dim == 15  # type: ignore[union-attr]
+    assert get("aae-mnist-mixture-labels").data.labels_per_class == 1000
+
+
+def test_rows_are_what_their_names_say() -> None:
+    for name in names():
+        experiment = get(name)
+        if name.endswith("-consistent"):
+            assert experiment.row == "extended"
+            assert experiment.model.consistency is not None  # type: ignore[union-attr]
+        elif name.endswith("-stable"):
+            assert experiment.row == "stabilised"
+            assert experiment.model.consistency is None  # type: ignore[union-attr]
+            faithful = get(name.removesuffix("-stable"))
+            assert faithful.row == "faithful"
+            assert experiment.model.encoder.widths == faithful.model.encoder.widths  # type: ignore[union-attr]
