@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aegean.data import Splits, SplitSettings, from_arrays
-from aegean.models import AAEConfig, CategoricalAAEConfig, PixelGANConfig, VAEConfig, VAEGANConfig
+from aegean.models import AAEConfig, CategoricalAAEConfig, PixelCNNModelConfig, PixelGANConfig, VAEConfig, VAEGANConfig
 from aegean.nn import (
     ConvEncoderConfig,
     ImageDiscriminatorConfig,
@@ -48,9 +48,16 @@ SMALL_MODELS = {
         decoder=StridedDecoderConfig(widths=(6, 4)),
         discriminator=ImageDiscriminatorConfig(widths=(4, 6), batch_norm="none"),
     ),
+    "pixelcnn": PixelCNNModelConfig(network=_PIXELCNN),
     "pixelgan-gaussian": PixelGANConfig(prior=Gaussian(dim=2), encoder=SMALL, decoder=_PIXELCNN, discriminator=SMALL),
     "pixelgan-categorical": PixelGANConfig(
         prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, input_dropout=0.2
+    ),
+    "pixelgan-matching": PixelGANConfig(  # output distribution matching: no reconstruction
+        prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, reconstruction=False
+    ),
+    "pixelgan-free": PixelGANConfig(  # nothing shapes the code
+        prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, adversarial=False
     ),
     "pixelgan-supervised": PixelGANConfig(
         prior=Categorical(categories=3),

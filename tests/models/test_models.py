@@ -132,6 +132,25 @@ def test_noise_is_off_in_evaluation() -> None:
         assert torch.equal(model.draw_code(x), model.draw_code(x))
 
 
+def test_each_part_of_the_pixelgan_can_be_left_out() -> None:
+    names = {name: [phase.name for phase in model_of(name).all_phases()] for name in SMALL_MODELS}
+    assert names["pixelgan-matching"] == ["discriminate", "confuse"]
+    assert names["pixelgan-free"] == ["reconstruct"]
+    assert names["pixelgan-supervised"] == ["reconstruct", "discriminate", "confuse", "classify"]
+    with pytest.raises(ConfigError, match="must be true"):
+        PixelGANConfig(reconstruction=False, adversarial=False)
+
+
+def test_a_pixelcnn_alone_is_a_normalised_distribution() -> None:
+    """The probabilities of all 16 binary images of 2x2 pixels add up to one."""
+    model = create(SMALL_MODELS["pixelcnn"], (1, 2, 2), seed=0).eval()
+    images = torch.tensor([[(k >> bit) & 1 for bit in range(4)] for k in range(16)]).float().view(16, 1, 2, 2)
+    with torch.no_grad():
+        log_prob = model.reconstruction_log_prob(images)
+    torch.testing.assert_close(log_prob.exp().sum(), torch.tensor(1.0))
+    torch.testing.assert_close(model.negative_log_likelihood(Batch(images, None, None, 0.0)), -log_prob)  # type: ignore[arg-type]
+
+
 def test_a_categorical_code_is_a_distribution() -> None:
     model, x = model_of("pixelgan-supervised").eval(), batch_of().x
     q = model.predict(x)
@@ -163,7 +182,10 @@ def test_samples_and_reconstructions_are_images(name: str) -> None:
     model, x = model_of(name).eval(), batch_of(4).x
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for images in (model.sample(4, generator=generator), model.reconstruct(x, generator)):
+        for images in (
+            *([model.sample(4, generator=generator)] if model.can("sample") else ()),
+            *([model.reconstruct(x, generator)] if model.can("encode") and model.can("decode") else ()),
+        ):
             assert images.shape == (4, *SHAPE)
             assert images.min() >= 0
             assert images.max() <= 1
@@ -177,6 +199,14 @@ def test_models_say_what_they_cannot_do() -> None:
         with pytest.raises(UnsupportedError, match="continuous code"):
             model.predict(x)
     assert model_of("pixelgan-supervised").can("predict")
+    matching = model_of("pixelgan-matching")
+    assert not matching.can("sample")
+    assert not matching.can("reconstruction_log_prob")
+    for task in (lambda: matching.sample(2), lambda: matching.reconstruct(x), lambda: matching.decode(torch.eye(3))):
+        with pytest.raises(UnsupportedError, match="without reconstruction"):
+            task()
+    with pytest.raises(UnsupportedError, match="no classes"):
+        model_of("pixelcnn").sample(2, y=torch.zeros(2, dtype=torch.int64))
     assert not model_of("vae-gan").can("reconstruction_log_prob")
 
 

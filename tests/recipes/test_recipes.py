@@ -14,7 +14,7 @@ from conftest import make_splits
 
 SHAPES = {
     "mnist": (1, 28, 28), "digits": (1, 8, 8), "tfd": (1, 48, 48), "lfw": (1, 48, 48), "svhn": (3, 32, 32),
-    "cifar10": (3, 32, 32),
+    "cifar10": (3, 32, 32), "norb": (1, 32, 32),
 }  # fmt: skip
 
 
@@ -29,8 +29,10 @@ def test_a_recipe_takes_two_steps_on_made_data(name: str) -> None:
     assert experiment.name == name
     assert Experiment.from_dict(experiment.to_dict()) == experiment
     per_class = experiment.data.labels_per_class
+    chosen = getattr(experiment.data, "classes", None)
+    classes = len(chosen) if chosen else 5 if experiment.data.kind == "norb" else 10
     made = make_splits(
-        SHAPES[experiment.data.kind], classes=10, n=60, labels_per_class=per_class and 2, test=10, validation=10
+        SHAPES[experiment.data.kind], classes=classes, n=60, labels_per_class=per_class and 2, test=10, validation=10
     )
     experiment = experiment.override({"train.batch_size": 4, "train.labelled_batch_size": 4})
     trainer = build_trainer(experiment, made)

@@ -15,7 +15,7 @@ def evaluate(
     run: RunArgument,
     protocols: Annotated[
         list[str] | None,
-        typer.Option("--protocol", help="Another one: code-match, parzen, parzen-10m. May be repeated."),
+        typer.Option("--protocol", help="Another one: code-match, readout, parzen, parzen-10m. May be repeated."),
     ] = None,
     threads: Threads = None,
 ) -> None:

@@ -23,16 +23,20 @@ from aegean.data.folder import Folder
 from aegean.data.images import Binarize, ImageData, as_float, as_uint8, from_arrays
 from aegean.data.labels import balanced_subset, stratified_split
 from aegean.data.mnist import MNIST
+from aegean.data.norb import NORB
 from aegean.data.splits import DataReport, DataSettings, Splits, SplitSettings, check
 from aegean.data.stream import Batch, Stream
 from aegean.data.svhn import SVHN
 
 #: Where images come from, for recipes; `kind` tells the sources apart.
-DataConfig = Annotated[Digits | MNIST | SVHN | TFD | Faces | CIFAR10 | Folder | Arrays, Field(discriminator="kind")]
+DataConfig = Annotated[
+    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays, Field(discriminator="kind")
+]
 
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "NORB",
     "SVHN",
     "TFD",
     "Arrays",

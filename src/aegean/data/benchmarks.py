@@ -7,11 +7,12 @@ from aegean.data.digits import Digits
 from aegean.data.faces import TFD, Faces
 from aegean.data.files import Benchmark
 from aegean.data.mnist import MNIST
+from aegean.data.norb import NORB
 from aegean.data.splits import DataSettings
 from aegean.data.svhn import SVHN
 from aegean.errors import DataError, did_you_mean
 
-_SOURCES = {source.benchmark.name: source for source in (Digits, MNIST, SVHN, TFD, Faces, CIFAR10)}
+_SOURCES = {source.benchmark.name: source for source in (Digits, MNIST, SVHN, NORB, TFD, Faces, CIFAR10)}
 
 
 def available() -> tuple[Benchmark, ...]:

@@ -150,6 +150,26 @@ def as_uint8(x: Tensor) -> Tensor:
     return x.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def block_means(images: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Make images smaller: the means of blocks of factor x factor pixels, halves rounded up.
+
+    Args:
+        images: uint8, shape (..., h, w), h and w multiples of the factor.
+        factor: 1 (the images as they are) to 16.
+
+    Returns:
+        uint8, shape (..., h / factor, w / factor).
+    """
+    if factor == 1:
+        return images
+    *outer, h, w = images.shape
+    pixels = factor**2
+    total = np.full((*outer, h // factor, w // factor), pixels // 2, np.uint16)
+    for i, j in np.ndindex(factor, factor):
+        total += images[..., i::factor, j::factor]
+    return (total // pixels).astype(np.uint8)
+
+
 def _pixels(images: NDArray[Any], layout: str) -> NDArray[np.uint8]:
     """Return contiguous uint8 of shape (n, c, h, w)."""
     if images.ndim not in (3, 4):

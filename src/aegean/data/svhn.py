@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aegean.data.digits import DIGIT_NAMES, DigitClasses, only
 from aegean.data.files import Benchmark, OfficialFile
-from aegean.data.images import ImageData
+from aegean.data.images import ImageData, block_means
 from aegean.data.matlab import read_mat
 from aegean.data.splits import DataSettings, Splits
 from aegean.errors import DataError
@@ -107,16 +107,8 @@ def _rearranged(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     out = np.empty((n, 3, size, size), np.uint8)
     for start in range(0, n, _AT_ONCE):
         some = images[..., start : start + _AT_ONCE].transpose(3, 2, 0, 1)
-        out[start : start + _AT_ONCE] = some if size == 32 else _halved(some)
+        out[start : start + _AT_ONCE] = block_means(some, 32 // size)
     return out
-
-
-def _halved(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the means of blocks of 2x2 pixels, shape (n, c, h/2, w/2), halves rounded up."""
-    total = np.full((*images.shape[:2], images.shape[2] // 2, images.shape[3] // 2), 2, np.uint16)
-    for i, j in np.ndindex(2, 2):
-        total += images[:, :, i::2, j::2]
-    return (total // 4).astype(np.uint8)
 
 
 def _slice(data: ImageData, start: int, stop: int) -> ImageData:

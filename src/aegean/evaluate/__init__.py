@@ -8,6 +8,7 @@ from aegean.evaluate.baselines import compare_baselines, label_spreading, self_t
 from aegean.evaluate.classification import Classification, evaluate_classification, expected_calibration_error
 from aegean.evaluate.clustering import Clustering, evaluate_clustering
 from aegean.evaluate.code_match import CodeMatch, match_codes, sliced_wasserstein
+from aegean.evaluate.readout import ReadOut, read_labels
 from aegean.evaluate.records import (
     RunRecord,
     Statistic,
@@ -23,6 +24,7 @@ __all__ = [
     "Classification",
     "Clustering",
     "CodeMatch",
+    "ReadOut",
     "RunRecord",
     "Statistic",
     "compare_baselines",
@@ -32,6 +34,7 @@ __all__ = [
     "label_spreading",
     "markdown_table",
     "match_codes",
+    "read_labels",
     "read_records",
     "render_benchmarks",
     "render_tables",

@@ -1,5 +1,6 @@
 """How a model of any kind is judged: which protocols apply to it, run on held-out images."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aegean.data import ImageData, Splits
+from aegean.data import ImageData, Splits, stratified_split
 from aegean.data.images import as_float
 from aegean.errors import ConfigError, UnsupportedError, did_you_mean
 from aegean.evaluate.apply import apply, evaluation
@@ -16,6 +17,7 @@ from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
+from aegean.evaluate.readout import MOST_CODES, read_labels
 from aegean.models import CategoricalAAE, Model
 from aegean.models.autoencoder import Autoencoder
 from aegean.train.precision import autocast
@@ -24,7 +26,7 @@ from aegean.train.precision import autocast
 Advance = Callable[[str, int, int], None]
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
-ProtocolName = Literal["code-match", "parzen", "parzen-10m"]
+ProtocolName = Literal["code-match", "parzen", "parzen-10m", "readout"]
 
 #: Images of the validation set, or of the training set where there is none, that name clusters.
 MAX_NAMING_IMAGES = 10_000
@@ -75,7 +77,7 @@ def evaluate_model(
         report = (lambda done: progress("reconstructing", done, len(data))) if progress else None
         log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=report)
         results["nats"] = float(-log_prob.mean())
-    elif model.can("encode"):
+    elif model.can("encode") and model.can("decode"):
         results["squared_error"] = float(
             apply(model, lambda x: _squared_error(model, x), data.images, dtype, splits.binarize).mean()
         )
@@ -127,11 +129,40 @@ def parzen_10m(
     return _parzen(model, splits, dtype, state, progress, 10_000_000, "parzen_10m")
 
 
+def readout(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
+    """How well classifiers read the label from the code; figure 3 of the PixelGAN paper, in numbers.
+
+    They learn from codes of at most `MOST_CODES` training images with their true labels, those too that training did
+    not see, and are judged on the test images: they measure what the code holds, not what the model was taught.
+
+    Returns:
+        `linear_error` and `neighbour_error` in percent, `label_information` in nats; see `ReadOut`.
+    """
+    train, test = _labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), _labelled(splits.test)
+    if not model.can("encode") or not len(train) or not len(test):
+        raise UnsupportedError(
+            "The protocol 'readout' needs a model with an encoder, and training and test images with labels."
+        )
+    train = train.subset(stratified_split(train.labels, [min(len(train), MOST_CODES)], seed=0)[0])
+    images = torch.cat((train.images, test.images))
+    report = (lambda done: progress("encoding", done, len(images))) if progress else None
+    codes = apply(model, model.encode, images, dtype, splits.binarize, progress=report)
+    found = read_labels(codes[: len(train)], train.labels, codes[len(train) :], test.labels)
+    return {
+        "linear_error": found.linear_error_percent,
+        "neighbour_error": found.neighbour_error_percent,
+        "label_information": found.label_information,
+    }
+
+
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
     "code-match": code_match,
     "parzen": parzen_10k,
     "parzen-10m": parzen_10m,
+    "readout": readout,
 }
 
 

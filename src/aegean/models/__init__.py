@@ -8,12 +8,14 @@ from aegean.config import Config
 from aegean.models.aae import AAE, AAEConfig
 from aegean.models.aae_categorical import CategoricalAAE, CategoricalAAEConfig
 from aegean.models.base import Group, Model, Phase, Shape, registry
+from aegean.models.pixelcnn import PixelCNNModel, PixelCNNModelConfig
 from aegean.models.pixelgan import PixelGAN, PixelGANConfig
 from aegean.models.vae import VAE, VAEConfig
 from aegean.models.vae_gan import VAEGAN, VAEGANConfig
 
 ModelConfig = Annotated[
-    VAEConfig | AAEConfig | CategoricalAAEConfig | VAEGANConfig | PixelGANConfig, Field(discriminator="kind")
+    VAEConfig | AAEConfig | CategoricalAAEConfig | VAEGANConfig | PixelCNNModelConfig | PixelGANConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -25,5 +27,6 @@ def create(config: Config, shape: Shape, classes: int = 0, seed: int = 0, **part
 
 __all__ = [
     "AAE", "VAE", "VAEGAN", "AAEConfig", "CategoricalAAE", "CategoricalAAEConfig", "Group", "Model", "ModelConfig",
-    "Phase", "PixelGAN", "PixelGANConfig", "Shape", "VAEConfig", "VAEGANConfig", "create", "registry",
+    "Phase", "PixelCNNModel", "PixelCNNModelConfig", "PixelGAN", "PixelGANConfig", "Shape", "VAEConfig", "VAEGANConfig",
+    "create", "registry",
 ]  # fmt: skip

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from aegean.adversary import Adversary
 from aegean.config import Config
 from aegean.data.stream import Batch
-from aegean.errors import ConfigError
+from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
+from aegean.nn.pixelcnn import PixelCNN
 from aegean.nn.pixelcnn_sampling import sample as sample_pixels
 from aegean.priors import Categorical, PriorConfig
 
@@ -33,6 +34,9 @@ class PixelGANConfig(Config):
         input_noise: standard deviation of noise added to the encoder's input in training.
         input_dropout: share of the encoder's inputs set to 0 in training.
         supervised: add the semi-supervised phase; the categories are then the classes of the data.
+        reconstruction: have the reconstruction phase. Without it there is no decoder to learn, and what is left is
+            output distribution matching (section 4, figure 9a).
+        adversarial: have the adversarial phase. Without it nothing shapes the code (figure 5a).
     """
 
     kind: Literal["pixelgan"] = "pixelgan"
@@ -45,11 +49,15 @@ class PixelGANConfig(Config):
     input_noise: float = Field(default=0.0, ge=0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     supervised: bool = False
+    reconstruction: bool = True
+    adversarial: bool = True
 
     @model_validator(mode="after")
     def _classes_are_categories(self) -> "PixelGANConfig":
         if self.supervised and not isinstance(self.prior, Categorical):
             raise ValueError(f"supervised needs a categorical prior, not {self.prior.kind!r}.")
+        if not self.reconstruction and not self.adversarial:
+            raise ValueError("reconstruction or adversarial must be true; a classifier alone is not this model.")
         return self
 
 
@@ -91,25 +99,24 @@ class PixelGAN(Model):
         self.adversary = config.adversary
         self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
         self.encoder = encoder or config.encoder.build_encoder(shape, dim)
-        self.decoder = config.decoder.build(dim, shape, self.likelihood.outputs(shape[0]))
+        outputs = self.likelihood.outputs(shape[0])
+        self.decoder = config.decoder.build(dim, shape, outputs) if config.reconstruction else None
         self.discriminator = discriminator or config.discriminator.build(dim, 1)
 
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction and adversarial phases on all images, then the labelled ones."""
-        phases: tuple[Phase | Group, ...] = (
-            Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder)),
-            Group(
-                forward=lambda batch: self.draw_code(batch.x),
-                uses=(self.encoder,),
-                phases=(
-                    Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
-                    Phase("confuse", self.confusion_loss, updates=(self.encoder,)),
-                ),
-            ),
-        )
+        phases: list[Phase | Group] = []
+        if self.decoder is not None:
+            phases.append(Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder)))
+        if self.config.adversarial:
+            game = (
+                Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
+                Phase("confuse", self.confusion_loss, updates=(self.encoder,)),
+            )
+            phases.append(Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game))
         if self.config.supervised:
-            phases += (Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"),)
-        return phases
+            phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
+        return tuple(phases)
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, n), (n, c, h, w) to (n, d): softmax probabilities under a categorical prior."""
@@ -117,7 +124,7 @@ class PixelGAN(Model):
 
     def reconstruction_loss(self, batch: Batch) -> Tensor:
         """-log p(x | z), (n,) nats."""
-        parameters = self.decoder(batch.x, self.draw_code(batch.x))  # (n, outputs, h, w)
+        parameters = self._decoder(batch.x, self.draw_code(batch.x))  # (n, outputs, h, w)
         return -self.likelihood.log_prob(parameters, batch.x)
 
     def discriminator_loss(self, batch: Batch, z: Tensor) -> Tensor:
@@ -144,7 +151,7 @@ class PixelGAN(Model):
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw images from p(x|z), pixel by pixel, in float32: rounding would add up over the pixels."""
         with torch.autocast(z.device.type, enabled=False):
-            return sample_pixels(self.decoder, self.likelihood, z, len(z), self.shape, generator=generator)
+            return sample_pixels(self._decoder, self.likelihood, z, len(z), self.shape, generator=generator)
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw z from the prior (or the one-hot vectors of `y`), then images from p(x|z)."""
@@ -159,7 +166,9 @@ class PixelGAN(Model):
         return self.encoder(x).double().log_softmax(dim=1) if self.categorical else super().log_predict(x)
 
     def can(self, task: str) -> bool:
-        """A continuous code has no classes to predict."""
+        """A continuous code has no classes to predict; without reconstruction there are no images to make."""
+        if task in ("decode", "reconstruct", "sample", "reconstruction_log_prob") and self.decoder is None:
+            return False
         return super().can(task) and (task != "predict" or self.categorical)
 
     @property
@@ -169,7 +178,13 @@ class PixelGAN(Model):
 
     def reconstruction_log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | code of x), (n,) nats."""
-        return self.likelihood.log_prob(self.decoder(x, self.encode(x)), x)
+        return self.likelihood.log_prob(self._decoder(x, self.encode(x)), x)
+
+    @property
+    def _decoder(self) -> PixelCNN:
+        if self.decoder is None:
+            raise UnsupportedError("This PixelGAN was trained without reconstruction, so it makes no images.")
+        return self.decoder
 
     def _code(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=1) if self.categorical else outputs

@@ -1,10 +1,11 @@
 """PixelGAN autoencoders (Makhzani and Frey, 2017)."""
 
-from aegean.data import MNIST, Digits
+from aegean.data import MNIST, NORB, SVHN, Digits
 from aegean.experiment import Experiment
 from aegean.likelihoods import DiscretizedLogisticMixture
-from aegean.models import PixelGANConfig
+from aegean.models import PixelCNNModelConfig, PixelGANConfig
 from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
+from aegean.nn.pixelcnn import Conditioning
 from aegean.priors import Categorical, Gaussian
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -94,6 +95,228 @@ def pixelgan_mnist_gaussian() -> Experiment:
     )
 
 
+# ---- figure 2: global and local statistics -------------------------------------------------------------------------
+
+
+def pixelcnn_mnist() -> Experiment:
+    """Figure 2b: the decoder of `pixelgan_mnist_gaussian` without a code, receptive field of nine rows."""
+    experiment = pixelgan_mnist_gaussian()
+    return experiment.override(
+        {
+            "name": "pixelcnn-mnist",
+            "title": "PixelCNN on MNIST, without a code",
+            "source": "Makhzani and Frey 2017, figure 2b",
+            "model": PixelCNNModelConfig(network=PixelCNNConfig(blocks=3, filter=(3, 5), channels=32)).to_dict(),
+            "train.optimizers": {"reconstruct": experiment.train.optimizers["reconstruct"].to_dict()},
+        }
+    )
+
+
+# ---- figure 3: depth and conditioning --------------------------------------------------------------------------------
+
+
+def pixelgan_mnist_shallow_invariant() -> Experiment:
+    """Figure 3a: three blocks, location-invariant bias."""
+    return _figure_3("shallow-invariant", 3, "location-invariant", "a")
+
+
+def pixelgan_mnist_shallow_dependent() -> Experiment:
+    """Figure 3b: three blocks, location-dependent bias; the settings of figure 2a."""
+    return _figure_3("shallow-dependent", 3, "location-dependent", "b")
+
+
+def pixelgan_mnist_shallow_input() -> Experiment:
+    """Three blocks and the third way of conditioning, input channels (appendix A.2), which figure 3 does not have."""
+    return _figure_3("shallow-input", 3, "input-channel", "b")
+
+
+def pixelgan_mnist_deep_invariant() -> Experiment:
+    """Figure 3c: twelve blocks, location-invariant bias."""
+    return _figure_3("deep-invariant", 12, "location-invariant", "c")
+
+
+def pixelgan_mnist_deep_dependent() -> Experiment:
+    """Figure 3d: twelve blocks, location-dependent bias."""
+    return _figure_3("deep-dependent", 12, "location-dependent", "d")
+
+
+def _figure_3(name: str, blocks: int, conditioning: Conditioning, panel: str) -> Experiment:
+    """The paper gives no further settings for figure 3; these are those of figure 2a."""
+    decoder = PixelCNNConfig(blocks=blocks, filter=(3, 5), channels=32, conditioning=conditioning)
+    return pixelgan_mnist_gaussian().override(
+        {
+            "name": f"pixelgan-mnist-{name}",
+            "title": f"PixelGAN autoencoder with a 2-D code on MNIST, {blocks} blocks, {conditioning} conditioning",
+            "source": f"Makhzani and Frey 2017, figure 3{panel}",
+            "protocols": ["code-match", "readout"],
+            "model.decoder": decoder.to_dict(),
+        }
+    )
+
+
+# ---- figure 5: three digits ------------------------------------------------------------------------------------------
+
+
+def pixelgan_mnist_three() -> Experiment:
+    """Figure 5b: the digits 0, 1 and 2 in three clusters; appendix B.1.2 with three clusters."""
+    return pixelgan_mnist_30().override(
+        {
+            "name": "pixelgan-mnist-three",
+            "title": "Three digits in three clusters",
+            "source": "Makhzani and Frey 2017, figure 5b, appendix B.1.2",
+            "paper": {"error": "0.3"},
+            "data.classes": [0, 1, 2],
+            "model.prior.categories": 3,
+        }
+    )
+
+
+def pixelgan_mnist_three_free() -> Experiment:
+    """Figure 5a: the same without the adversarial phase."""
+    experiment = pixelgan_mnist_three()
+    return experiment.override(
+        {
+            "name": "pixelgan-mnist-three-free",
+            "title": "Three digits without the adversarial phase",
+            "source": "Makhzani and Frey 2017, figure 5a",
+            "paper": {},
+            "model.adversarial": False,
+            "train.optimizers": {"reconstruct": experiment.train.optimizers["reconstruct"].to_dict()},
+        }
+    )
+
+
+# ---- table 1 and figure 8: few labels --------------------------------------------------------------------------------
+
+
+def pixelgan_mnist_20() -> Experiment:
+    """Table 1, 20 labels."""
+    return _labels(20, "12.08 ± 5.50")
+
+
+def pixelgan_mnist_50() -> Experiment:
+    """Table 1, 50 labels."""
+    return _labels(50, "1.16 ± 0.17")
+
+
+def _labels(count: int, paper: str) -> Experiment:
+    return pixelgan_mnist_100().override(
+        {
+            "name": f"pixelgan-mnist-{count}",
+            "title": f"Semi-supervised PixelGAN autoencoder on MNIST, {count} labels",
+            "paper": {"error": paper},
+            "data.labels_per_class": count // 10,
+        }
+    )
+
+
+def pixelgan_mnist_100_grey() -> Experiment:
+    """Figure 8b: real-valued MNIST, appendix B.1.3; the paper's error is "about 1.10 %"."""
+    decoder = PixelCNNConfig(blocks=20, filter=(2, 3), channels=64, gated=True, conditioning="location-invariant")
+    experiment = pixelgan_mnist_100()
+    return experiment.override(
+        {
+            "name": "pixelgan-mnist-100-grey",
+            "title": "Semi-supervised PixelGAN autoencoder on real-valued MNIST, 100 labels",
+            "source": "Makhzani and Frey 2017, figure 8b, appendix B.1.3",
+            "paper": {"error": "1.10"},
+            "data.binarize": None,
+            "model.decoder": decoder.to_dict(),
+            "model.likelihood": DiscretizedLogisticMixture(components=10).to_dict(),
+            "train.epochs": 200,
+            "train.optimizers": {
+                name: optimizer.override({"drops": [[150, 0.1]]}).to_dict()
+                for name, optimizer in experiment.train.optimizers.items()
+            },
+        }
+    )
+
+
+def pixelgan_svhn_1000() -> Experiment:
+    """Table 1, SVHN with 1000 labels at 16x16, appendix B.2.1 to the letter."""
+    adversarial = Adam(rate=1e-4)
+    return Experiment(
+        name="pixelgan-svhn-1000",
+        title="Semi-supervised PixelGAN autoencoder on SVHN, 1000 labels",
+        source="Makhzani and Frey 2017, table 1, appendix B.2.1",
+        row="faithful",
+        paper={"error": "6.96 ± 0.55"},
+        data=SVHN(size=16, labels_per_class=100),
+        model=PixelGANConfig(
+            prior=Categorical(categories=10),
+            encoder=ConvEncoderConfig(stages=((2, 5, 32), (2, 5, 32)), batch_norm="hidden"),
+            decoder=PixelCNNConfig(
+                blocks=20, filter=(3, 5), channels=32, gated=True, conditioning="location-invariant"
+            ),
+            discriminator=MLPConfig(widths=(1000, 1000)),
+            likelihood=DiscretizedLogisticMixture(components=10),
+            input_noise=0.2,
+            supervised=True,
+        ),
+        train=TrainConfig(
+            epochs=100,
+            optimizers={
+                "reconstruct": Adam(rate=1e-3),
+                "discriminate": adversarial,
+                "confuse": adversarial,
+                "classify": Adam(rate=1e-3),
+            },
+        ),
+    )
+
+
+def pixelgan_svhn_500() -> Experiment:
+    """Table 1, SVHN with 500 labels."""
+    return pixelgan_svhn_1000().override(
+        {
+            "name": "pixelgan-svhn-500",
+            "title": "Semi-supervised PixelGAN autoencoder on SVHN, 500 labels",
+            "paper": {"error": "10.47 ± 1.80"},
+            "data.labels_per_class": 50,
+        }
+    )
+
+
+def pixelgan_norb_1000() -> Experiment:
+    """Table 1, NORB with 1000 labels at 32x32, appendix B.3.1 to the letter."""
+    return pixelgan_svhn_1000().override(
+        {
+            "name": "pixelgan-norb-1000",
+            "title": "Semi-supervised PixelGAN autoencoder on small NORB, 1000 labels",
+            "source": "Makhzani and Frey 2017, table 1, appendix B.3.1",
+            "paper": {"error": "8.90 ± 1.0"},
+            "data": NORB(labels_per_class=200).to_dict(),
+            "model.prior.categories": 5,
+            "model.encoder.stages": [[1, 7, 32], [1, 7, 32], [1, 7, 32]],
+            "model.decoder.blocks": 15,
+            "model.input_noise": 0.3,
+            "train.epochs": 500,
+        }
+    )
+
+
+def pixelgan_mnist_100_matching() -> Experiment:
+    """Section 4, figure 9a: output distribution matching and 100 labels, without reconstruction."""
+    experiment = pixelgan_mnist_100()
+    return experiment.override(
+        {
+            "name": "pixelgan-mnist-100-matching",
+            "title": "Output distribution matching on MNIST, 100 labels",
+            "source": "Makhzani and Frey 2017, section 4, figure 9a",
+            "paper": {},
+            "model.reconstruction": False,
+            "train.optimizers": {
+                name: optimizer.to_dict()
+                for name, optimizer in experiment.train.optimizers.items()
+                if name != "reconstruct"
+            },
+        }
+    )
+
+
+# ---- the demonstration -----------------------------------------------------------------------------------------------
+
+
 def digits_pixelgan_100() -> Experiment:
     """The demonstration: scikit-learn's 8x8 digits with ten labels a class, in three minutes on two CPU cores.
 
@@ -117,4 +340,24 @@ def digits_pixelgan_100() -> Experiment:
     )
 
 
-RECIPES = (digits_pixelgan_100, pixelgan_mnist_100, pixelgan_mnist_30, pixelgan_mnist_gaussian)
+RECIPES = (
+    digits_pixelgan_100,
+    pixelgan_mnist_100,
+    pixelgan_mnist_30,
+    pixelgan_mnist_gaussian,
+    pixelcnn_mnist,
+    pixelgan_mnist_shallow_invariant,
+    pixelgan_mnist_shallow_dependent,
+    pixelgan_mnist_shallow_input,
+    pixelgan_mnist_deep_invariant,
+    pixelgan_mnist_deep_dependent,
+    pixelgan_mnist_three,
+    pixelgan_mnist_three_free,
+    pixelgan_mnist_20,
+    pixelgan_mnist_50,
+    pixelgan_mnist_100_grey,
+    pixelgan_svhn_1000,
+    pixelgan_svhn_500,
+    pixelgan_norb_1000,
+    pixelgan_mnist_100_matching,
+)

@@ -63,8 +63,8 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
     if len(splits.test) and model.can("predict"):
         parts |= _predictions(run, model)
     if len(splits.test) and model.can("encode"):
-        originals, rebuilt = reconstructions(run, model, splits.test, REBUILT)
-        parts["reconstructions"] = Reconstructions(originals, rebuilt)
+        if model.can("decode"):
+            parts["reconstructions"] = Reconstructions(*reconstructions(run, model, splits.test, REBUILT))
         parts["codes"] = code_map(run, model)
     if model.can("sample"):
         parts["samples"] = _samples(run, model)

@@ -1,0 +1,59 @@
+"""The PixelCNN alone, without a code (van den Oord et al., 2016): what the PixelGAN autoencoder is compared with."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aegean.config import Config
+from aegean.data.stream import Batch
+from aegean.errors import UnsupportedError
+from aegean.likelihoods import Bernoulli, LikelihoodConfig
+from aegean.models.base import Model, Phase, Shape
+from aegean.nn import PixelCNNConfig
+from aegean.nn.pixelcnn_sampling import sample as sample_pixels
+
+
+class PixelCNNModelConfig(Config):
+    """Parts of a PixelCNN.
+
+    Attributes:
+        network: the PixelCNN; its conditioning has no effect.
+        likelihood: p(pixel | pixels before).
+    """
+
+    kind: Literal["pixelcnn"] = "pixelcnn"
+    network: PixelCNNConfig = PixelCNNConfig()
+    likelihood: LikelihoodConfig = Bernoulli()
+
+
+class PixelCNNModel(Model):
+    """max  E log p(x),  log p(x) = sum over pixels of log p(x_i | x_1, ..., x_{i-1})."""
+
+    kind = "pixelcnn"
+    config_class = PixelCNNModelConfig
+    config: PixelCNNModelConfig
+
+    def __init__(self, config: PixelCNNModelConfig, shape: Shape, classes: int = 0) -> None:
+        super().__init__(config, shape, classes)
+        self.likelihood = config.likelihood
+        self.network = config.network.build(0, shape, self.likelihood.outputs(shape[0]))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: the negative log-likelihood."""
+        return (Phase("reconstruct", self.negative_log_likelihood, updates=(self.network,)),)
+
+    def negative_log_likelihood(self, batch: Batch) -> Tensor:
+        """-log p(x), (n,) nats; exact."""
+        return -self.reconstruction_log_prob(batch.x)
+
+    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x), (n,) nats."""
+        return self.likelihood.log_prob(self.network(x), x)
+
+    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draw images pixel by pixel, in float32: rounding would add up over the pixels."""
+        if y is not None:
+            raise UnsupportedError("A PixelCNN without a code has no classes to draw from.")
+        with torch.autocast(self.device.type, enabled=False):
+            return sample_pixels(self.network, self.likelihood, None, n, self.shape, generator=generator)
