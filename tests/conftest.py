@@ -6,6 +6,7 @@ import torch
 
 from aegean.data import Splits, SplitSettings, from_arrays
 from aegean.models import AAEConfig, CategoricalAAEConfig, PixelCNNModelConfig, PixelGANConfig, VAEConfig, VAEGANConfig
+from aegean.models.consistency import Consistency
 from aegean.nn import (
     ConvEncoderConfig,
     ImageDiscriminatorConfig,
@@ -14,7 +15,6 @@ from aegean.nn import (
     StridedDecoderConfig,
     StridedEncoderConfig,
 )
-from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian, GaussianMixture
 
 SMALL = MLPConfig(widths=(16,))
@@ -40,7 +40,9 @@ SMALL_MODELS = {
     ),
     "aae-given": CategoricalAAEConfig(content="given", **_CATEGORICAL),  # type: ignore[arg-type]
     "aae-classified": CategoricalAAEConfig(content="classified", input_noise=0.3, **_CATEGORICAL),  # type: ignore[arg-type]
-    "aae-clustered": CategoricalAAEConfig(content="clustered", consistency=Affine(), **_CATEGORICAL),  # type: ignore[arg-type]
+    "aae-clustered": CategoricalAAEConfig(
+        content="clustered", consistency=Consistency(agreement="divergence"), **_CATEGORICAL
+    ),  # type: ignore[arg-type]
     "aae-heads": CategoricalAAEConfig(content="classified", heads=3.0, **_CATEGORICAL),  # type: ignore[arg-type]
     "vae-gan": VAEGANConfig(
         code=3,
@@ -55,6 +57,14 @@ SMALL_MODELS = {
     ),
     "pixelgan-matching": PixelGANConfig(  # output distribution matching: no reconstruction
         prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, reconstruction=False
+    ),
+    "pixelgan-consistent": PixelGANConfig(
+        prior=Categorical(categories=3),
+        encoder=_ENCODER,
+        decoder=_PIXELCNN,
+        discriminator=SMALL,
+        supervised=True,
+        consistency=Consistency(),
     ),
     "pixelgan-free": PixelGANConfig(  # nothing shapes the code
         prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, adversarial=False

@@ -8,8 +8,8 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError
 from aegean.models import AAE, AAEConfig, CategoricalAAEConfig, Model, VAEConfig, create
 from aegean.models.code import label_switch
+from aegean.models.consistency import Consistency
 from aegean.models.vae import log_normal
-from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian, GaussianMixture, SwissRoll
 from conftest import SMALL, SMALL_MODELS, make_splits
 
@@ -209,7 +209,7 @@ def test_a_given_label_reaches_the_decoder_and_is_found_again_by_likelihood() ->
     )
     assert {phase.name for phase in model.all_phases()} == {"reconstruct", "discriminate-style", "confuse"}
     with pytest.raises(ConfigError, match="inferred"):
-        CategoricalAAEConfig(content="given", consistency=Affine())
+        CategoricalAAEConfig(content="given", consistency=Consistency())
 
 
 def test_the_reduced_code_is_head_plus_style() -> None:
@@ -232,39 +232,6 @@ def test_heads_are_pushed_apart_until_they_are_far_enough() -> None:
     stepped = model.heads.weight.detach() - 0.1 * model.heads.weight.grad
     assert (stepped[:, 0] - stepped[:, 1]).norm() > 2
     assert torch.equal(stepped[:, 2], model.heads.weight[:, 2])
-
-
-def test_consistency_is_zero_where_nothing_changes_and_teaches_the_changed_image_alone() -> None:
-    still = {"rotation": 0, "scale": 0, "shear": 0, "shift": 0}
-    batch = batch_of()
-    model = model_of("aae-clustered", consistency=Affine(**still).to_dict())
-    torch.testing.assert_close(model.consistency_loss(batch), torch.zeros(N), atol=1e-6, rtol=0)
-    model = model_of("aae-clustered")
-    loss = model.consistency_loss(batch)
-    assert (loss >= 0).all()
-    assert loss.max() > 0
-    changed = model_of("aae-clustered")  # the same draws again
-    target = changed.predict(batch.x).detach()
-    found = changed.encoder(changed.config.consistency.apply(batch.x, changed.rng))[:, :3].log_softmax(1)
-    torch.testing.assert_close(loss, (target * (target.log() - found)).sum(1))
-
-
-def test_information_is_that_of_the_two_categories() -> None:
-    """Equal, confident and evenly used categories share log k nats; independent or constant ones none."""
-    model = model_of("aae-clustered", agreement="information")
-    confident = 1000 * torch.eye(3).repeat(3, 1)
-    for scores, expected in (
-        ((confident, confident), torch.tensor(3.0).log()),
-        ((confident.roll(1, dims=1),) * 2, torch.tensor(3.0).log()),
-        ((confident, 1000 * torch.eye(3).repeat_interleave(3, dim=0)), torch.tensor(0.0)),
-        ((confident[:1].expand(9, 3),) * 2, torch.tensor(0.0)),
-        ((torch.zeros(9, 3),) * 2, torch.tensor(0.0)),
-    ):
-        given = iter(scores)
-        model._infer = lambda x, given=given: (next(given), torch.zeros(N, 2))
-        loss = model.consistency_loss(batch_of())
-        assert loss.shape == (9,)
-        torch.testing.assert_close(-loss.mean(), expected, atol=1e-5, rtol=1e-5)
 
 
 # ---- the VAE beside it ------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss
+from aegean.models.consistency import Consistency
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
-from aegean.nn.augment import Affine
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.priors import Categorical, Gaussian, Product
 
@@ -49,9 +49,6 @@ class CategoricalAAEConfig(Config):
             reduction); heads closer to each other than this are pushed apart.
         consistency: if given, a further phase (not in the paper): q(y|x) shall not change with small changes of the
             image, and labelled images are changed so, too.
-        agreement: the loss of that phase: `"divergence"` of q(y|x) from that of the changed image, which labels keep
-            from putting all images into one category; or minus the mutual `"information"` of the two categories, which
-            needs no labels (Ji et al., 2019).
     """
 
     kind: Literal["aae-categorical"] = "aae-categorical"
@@ -68,8 +65,7 @@ class CategoricalAAEConfig(Config):
     input_noise: float = Field(default=0.0, ge=0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     heads: float | None = Field(default=None, ge=0)
-    consistency: Affine | None = None
-    agreement: Literal["divergence", "information"] = "divergence"
+    consistency: Consistency | None = None
 
     @model_validator(mode="after")
     def _further_terms_need_an_inferred_category(self) -> "CategoricalAAEConfig":
@@ -191,31 +187,15 @@ class CategoricalAAE(Autoencoder):
 
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(y|x) of labelled images, (n,) nats."""
-        x = batch.x if self.config.consistency is None else self.config.consistency.apply(batch.x, self.rng)
+        x = batch.x if self.config.consistency is None else self.config.consistency.change.apply(batch.x, self.rng)
         logits, _ = self._infer(self.corrupt(x))
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")
 
     def consistency_loss(self, batch: Batch) -> Tensor:
-        """KL(q(y|x) || q(y|x')) with a changed image x', (n,) nats, or -I(y; y') n times. Not in the paper.
-
-        No gradient flows into q(y|x) of the divergence. The mutual information is that of the mini-batch's joint
-        distribution of y and y', made symmetric (Ji et al., 2019, equation 3).
-        """
+        """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        changed = self._infer(self.corrupt(self.config.consistency.apply(batch.x, self.rng)))[0].log_softmax(dim=1)
-        if self.config.agreement == "information":
-            plain = self._infer(self.corrupt(batch.x))[0].softmax(dim=1)
-            joint = plain.t() @ changed.exp() / len(plain)  # (k, k)
-            joint = (joint + joint.t()) / 2
-            independent = joint.sum(dim=0) * joint.sum(dim=1, keepdim=True)
-            # A joint probability of 0 contributes nothing; the smallest float32 keeps its logarithm finite.
-            smallest = torch.finfo(torch.float32).tiny
-            log_ratio = joint.clamp(min=smallest).log() - independent.clamp(min=smallest).log()
-            return -(joint * log_ratio).sum().expand(len(plain))
-        with torch.no_grad():
-            target = self._infer(batch.x)[0].log_softmax(dim=1)
-        return (target.exp() * (target - changed)).sum(dim=1)
+        return self.config.consistency.loss(batch.x, lambda x: self._infer(x)[0], self.corrupt, self.rng)
 
     def separation_loss(self, batch: Batch) -> Tensor:
         """By how much cluster heads are closer than `heads`, summed over all pairs; the same number (n,) times."""

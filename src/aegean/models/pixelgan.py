@@ -14,6 +14,7 @@ from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
+from aegean.models.consistency import Consistency
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.nn.pixelcnn import PixelCNN
@@ -34,6 +35,8 @@ class PixelGANConfig(Config):
         input_noise: standard deviation of noise added to the encoder's input in training.
         input_dropout: share of the encoder's inputs set to 0 in training.
         supervised: add the semi-supervised phase; the categories are then the classes of the data.
+        consistency: if given, a further phase (not in the paper): the category shall not change with small changes of
+            the image, and labelled images are changed so, too.
         reconstruction: have the reconstruction phase. Without it there is no decoder to learn, and what is left is
             output distribution matching (section 4, figure 9a).
         adversarial: have the adversarial phase. Without it nothing shapes the code (figure 5a).
@@ -49,6 +52,7 @@ class PixelGANConfig(Config):
     input_noise: float = Field(default=0.0, ge=0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     supervised: bool = False
+    consistency: Consistency | None = None
     reconstruction: bool = True
     adversarial: bool = True
 
@@ -56,6 +60,8 @@ class PixelGANConfig(Config):
     def _classes_are_categories(self) -> "PixelGANConfig":
         if self.supervised and not isinstance(self.prior, Categorical):
             raise ValueError(f"supervised needs a categorical prior, not {self.prior.kind!r}.")
+        if self.consistency is not None and not isinstance(self.prior, Categorical):
+            raise ValueError(f"consistency is about categories; the prior is {self.prior.kind!r}.")
         if not self.reconstruction and not self.adversarial:
             raise ValueError("reconstruction or adversarial must be true; a classifier alone is not this model.")
         return self
@@ -116,6 +122,8 @@ class PixelGAN(Model):
             phases.append(Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
+        if self.config.consistency is not None:
+            phases.append(Phase("agree", self.consistency_loss, updates=(self.encoder,)))
         return tuple(phases)
 
     def draw_code(self, x: Tensor) -> Tensor:
@@ -140,9 +148,15 @@ class PixelGAN(Model):
 
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(z = y | x) on labelled images, (n,) nats (section 2.2)."""
-        logits = self.encoder(self.corrupt(batch.x)).float()
+        x = batch.x if self.config.consistency is None else self.config.consistency.change.apply(batch.x, self.rng)
+        logits = self.encoder(self.corrupt(x)).float()
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")
+
+    def consistency_loss(self, batch: Batch) -> Tensor:
+        """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
+        assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
+        return self.config.consistency.loss(batch.x, lambda x: self.encoder(x).float(), self.corrupt, self.rng)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes without noise: class probabilities (n, k), or continuous codes (n, d)."""

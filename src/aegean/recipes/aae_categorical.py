@@ -12,6 +12,7 @@ Semi-supervised classification, clustering, style and content, dimensionality re
 from aegean.data import CIFAR10, MNIST, SVHN
 from aegean.experiment import Experiment
 from aegean.models import CategoricalAAEConfig
+from aegean.models.consistency import Consistency
 from aegean.nn import MLPConfig, StridedEncoderConfig
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian
@@ -273,8 +274,7 @@ def _consistent(experiment: Experiment) -> Experiment:
             "title": f"{experiment.title}, with consistency under small changes and a convolutional encoder",
             "row": "extended",
             "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5, batch_norm="all").to_dict(),
-            "model.consistency": Affine().to_dict(),
-            "model.agreement": "information",
+            "model.consistency": Consistency().to_dict(),
             "model.input_noise": 0.0,
             "model.input_dropout": 0.0,
             "train.epochs": epochs,
@@ -291,7 +291,7 @@ def _consistent_clusters(experiment: Experiment) -> Experiment:
     layers = _LAYERS.override({"init_std": None}).to_dict()
     return _consistent(experiment).override(
         {
-            "model.consistency": Affine(rotation=25, shear=25, scale=0.2, stretch=0.15).to_dict(),
+            "model.consistency.change": Affine(rotation=25, shear=25, scale=0.2, stretch=0.15).to_dict(),
             "model.decoder": layers,
             "model.discriminator": layers,
             "train.batch_size": 250,
