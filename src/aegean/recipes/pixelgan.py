@@ -4,9 +4,12 @@ from aegean.data import MNIST, NORB, SVHN, Digits
 from aegean.experiment import Experiment
 from aegean.likelihoods import DiscretizedLogisticMixture
 from aegean.models import PixelCNNModelConfig, PixelGANConfig
+from aegean.models.consistency import Consistency
 from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
+from aegean.nn.augment import Affine
 from aegean.nn.pixelcnn import Conditioning
 from aegean.priors import Categorical, Gaussian
+from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
 
@@ -314,6 +317,60 @@ def pixelgan_mnist_100_matching() -> Experiment:
     )
 
 
+# ---- extended: consistency under small changes ----------------------------------------------------------------------
+
+
+def pixelgan_mnist_20_consistent() -> Experiment:
+    """20 labels with the consistency term."""
+    return _consistent(pixelgan_mnist_20())
+
+
+def pixelgan_mnist_50_consistent() -> Experiment:
+    """50 labels with the consistency term."""
+    return _consistent(pixelgan_mnist_50())
+
+
+def pixelgan_mnist_100_consistent() -> Experiment:
+    """100 labels with the consistency term."""
+    return _consistent(pixelgan_mnist_100())
+
+
+def pixelgan_mnist_30_consistent() -> Experiment:
+    """30 clusters with the consistency term; changes are larger, because no labels say what to go by."""
+    return _consistent(pixelgan_mnist_30(), Affine(rotation=25, shear=25, scale=0.2, stretch=0.15))
+
+
+def pixelgan_mnist_three_consistent() -> Experiment:
+    """Three digits in three clusters with the consistency term."""
+    return _consistent(pixelgan_mnist_three(), Affine(rotation=25, shear=25, scale=0.2, stretch=0.15))
+
+
+def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
+    """What held for the AAE (`aegean.recipes.aae_categorical`): batch normalisation also before the softmax.
+
+    The changed images take the place of noise on the encoder's input.
+    """
+    epochs = 10
+    optimizer = Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=epochs)).to_dict()
+    adversarial = Adam(rate=Anneal(start=2e-4, end=2e-5, epochs=epochs), betas=(0.5, 0.999)).to_dict()
+    return experiment.override(
+        {
+            "name": f"{experiment.name}-consistent",
+            "title": f"{experiment.title}, with consistency under small changes",
+            "row": "extended",
+            "model.encoder.batch_norm": "all",
+            "model.input_noise": 0.0,
+            "model.input_dropout": 0.0,
+            "model.prior.stratified": True,
+            "model.consistency": Consistency(change=change or Affine()).to_dict(),
+            "train.epochs": epochs,
+            "train.batch_size": 200,
+            "train.ema": 0.99,
+            "train.optimizers": {"default": optimizer, "discriminate": adversarial, "confuse": adversarial},
+        }
+    )
+
+
 # ---- the demonstration -----------------------------------------------------------------------------------------------
 
 
@@ -360,4 +417,9 @@ RECIPES = (
     pixelgan_svhn_500,
     pixelgan_norb_1000,
     pixelgan_mnist_100_matching,
+    pixelgan_mnist_20_consistent,
+    pixelgan_mnist_50_consistent,
+    pixelgan_mnist_100_consistent,
+    pixelgan_mnist_30_consistent,
+    pixelgan_mnist_three_consistent,
 )
