@@ -58,6 +58,9 @@ SMALL_MODELS = {
     "pixelgan-matching": PixelGANConfig(  # output distribution matching: no reconstruction
         prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, reconstruction=False
     ),
+    "pixelgan-labels": PixelGANConfig(
+        prior=GaussianMixture(components=3), encoder=SMALL, decoder=_PIXELCNN, discriminator=SMALL, label_aware=True
+    ),
     "pixelgan-consistent": PixelGANConfig(
         prior=Categorical(categories=3),
         encoder=_ENCODER,

@@ -45,10 +45,11 @@ def test_the_switch_has_a_class_more_for_unlabelled_images() -> None:
     assert label_switch(torch.tensor([0, 2, -1]), 3).tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
-def test_real_codes_come_from_the_component_of_the_label_and_both_kinds_are_told_it() -> None:
+@pytest.mark.parametrize("name", ["aae-labels", "pixelgan-labels"])
+def test_real_codes_come_from_the_component_of_the_label_and_both_kinds_are_told_it(name: str) -> None:
     """Narrow petals far from the origin: the angle of a real code gives its component away."""
     narrow = {"prior.radius": 50.0, "prior.radial_std": 0.1, "prior.tangential_std": 0.1}
-    model = model_of("aae-labels", **narrow)
+    model = model_of(name, **narrow)
     model.discriminator = Recorder()
     y = torch.tensor([0, 1, 2] * 3 + [-1] * 3)
     batch = batch_of(y)

@@ -145,15 +145,14 @@ class AAE(Autoencoder):
         """Tell draws of the prior (real) from codes of images (fake)."""
         labels = batch.y if self.config.label_aware else None
         real = self.prior.sample(len(z), labels, self.rng, z.device)
-        return discriminator_loss(
-            self, self.discriminator, self.adversary, real, z, batch.epoch, self._condition(batch)
-        )
+        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch, self._told(batch))
 
     def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Move the codes to where the discriminator takes them for draws of the prior."""
-        return confusion_loss(self, self.discriminator, self.adversary, z, batch.epoch, self._condition(batch))
+        return confusion_loss(self, self.discriminator, self.adversary, z, batch.epoch, self._told(batch))
 
-    def _condition(self, batch: Batch) -> Tensor | None:
+    def _told(self, batch: Batch) -> Tensor | None:
+        """What the discriminator is told beside the code."""
         return label_switch(batch.y, self.classes) if self.config.label_aware else None
 
     def encode(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
-from aegean.models.code import confusion_loss, discriminator_loss, ready_prior
+from aegean.models.code import confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.consistency import Consistency
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
@@ -34,6 +34,8 @@ class PixelGANConfig(Config):
         adversary: losses of the adversarial phase.
         input_noise: standard deviation of noise added to the encoder's input in training.
         input_dropout: share of the encoder's inputs set to 0 in training.
+        label_aware: tell the discriminator the label, or that there is none, as in section 3.1 of "Adversarial
+            Autoencoders": labelled images are matched to the component of the prior with their class's number.
         supervised: add the semi-supervised phase; the categories are then the classes of the data.
         consistency: if given, a further phase (not in the paper): the category shall not change with small changes of
             the image, and labelled images are changed so, too.
@@ -51,6 +53,7 @@ class PixelGANConfig(Config):
     adversary: Adversary = Adversary()
     input_noise: float = Field(default=0.0, ge=0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    label_aware: bool = False
     supervised: bool = False
     consistency: Consistency | None = None
     reconstruction: bool = True
@@ -93,7 +96,9 @@ class PixelGAN(Model):
         discriminator: nn.Module | None = None,
     ) -> None:
         super().__init__(config, shape, classes)
-        self.prior = ready_prior(prior if prior is not None else config.prior)
+        if config.label_aware and not classes:
+            raise ConfigError("model.label_aware=true needs labels, and the data has none; give some, or set it false.")
+        self.prior = ready_prior(prior if prior is not None else config.prior, classes if config.label_aware else None)
         dim = self.prior.dim
         self.categorical = isinstance(self.prior, Categorical)
         if config.supervised and dim != classes:
@@ -107,7 +112,8 @@ class PixelGAN(Model):
         self.encoder = encoder or config.encoder.build_encoder(shape, dim)
         outputs = self.likelihood.outputs(shape[0])
         self.decoder = config.decoder.build(dim, shape, outputs) if config.reconstruction else None
-        self.discriminator = discriminator or config.discriminator.build(dim, 1)
+        told = classes + 1 if config.label_aware else 0
+        self.discriminator = discriminator or config.discriminator.build(dim + told, 1)
 
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction and adversarial phases on all images, then the labelled ones."""
@@ -139,12 +145,14 @@ class PixelGAN(Model):
         """Tell draws of the prior (real) from codes of images (fake)."""
         if self.categorical:
             self.observe(usage=z.mean(dim=0))
-        real = self.prior.sample(len(z), generator=self.rng, device=z.device)
-        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch)
+        labels = batch.y if self.config.label_aware else None
+        real = self.prior.sample(len(z), labels, self.rng, z.device)
+        told = self._told(batch)
+        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch, told)
 
     def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Move the codes to where the discriminator takes them for draws of the prior."""
-        return confusion_loss(self, self.discriminator, self.adversary, z, batch.epoch)
+        return confusion_loss(self, self.discriminator, self.adversary, z, batch.epoch, self._told(batch))
 
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(z = y | x) on labelled images, (n,) nats (section 2.2)."""
@@ -193,6 +201,10 @@ class PixelGAN(Model):
     def reconstruction_log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | code of x), (n,) nats."""
         return self.likelihood.log_prob(self._decoder(x, self.encode(x)), x)
+
+    def _told(self, batch: Batch) -> Tensor | None:
+        """What the discriminator is told beside the code."""
+        return label_switch(batch.y, self.classes) if self.config.label_aware else None
 
     @property
     def _decoder(self) -> PixelCNN:

@@ -12,6 +12,7 @@ from pydantic import Field
 from aegean.priors.base import Device, Prior
 from aegean.priors.categorical import Categorical
 from aegean.priors.check import check_prior
+from aegean.priors.empirical import Empirical
 from aegean.priors.gaussian import Gaussian, GaussianMixture
 from aegean.priors.product import Product
 from aegean.priors.swiss_roll import SwissRoll
@@ -19,13 +20,14 @@ from aegean.priors.uniform import Uniform
 
 #: A prior in a recipe or a file, told apart by `kind`.
 PriorConfig = Annotated[
-    Gaussian | GaussianMixture | SwissRoll | Categorical | Uniform | Product,
+    Gaussian | GaussianMixture | SwissRoll | Categorical | Uniform | Empirical | Product,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
     "Categorical",
     "Device",
+    "Empirical",
     "Gaussian",
     "GaussianMixture",
     "Prior",
