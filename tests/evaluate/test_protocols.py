@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from aegean.errors import ConfigError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
 from aegean.evaluate.protocols import evaluate_model, protocol_names
 from aegean.models import create
+from aegean.priors import Empirical
 from conftest import SMALL_MODELS, make_splits
 
 
@@ -131,6 +133,28 @@ def test_parzen_is_of_the_models_samples(tmp_path: Path) -> None:
         assert steps[-1][1:] == (10_000 * 50, 10_000 * 50)
         assert not list(state.glob("*"))
     assert scores["copies"] > scores["grey"] + 1
+
+
+def test_cross_domain_asks_what_the_code_shows_in_the_other_domain(tmp_path: Path) -> None:
+    """Codes at the other domain's classes: in order, in another order, and all at one."""
+    centres, labels = 10 * torch.eye(3).repeat(5, 1), torch.arange(3).repeat(5)
+    np.savez(tmp_path / "other.npz", codes=centres.numpy(), labels=labels.numpy())
+    prior = Empirical(samples=str(tmp_path / "other.npz")).to_dict()
+    splits = make_splits(n=90, test=30, validation=0)
+    expected = {"same": (0.0, 0.0), "renamed": (100.0, 0.0), "one": (200 / 3, 200 / 3)}
+    for name, (error, hungarian) in expected.items():
+        model = create(SMALL_MODELS["aae"].override({"prior": prior}), (1, 8, 8), 3, seed=0)
+        turned = {
+            "same": lambda k: k,
+            "renamed": lambda k: (k + 1) % 3,
+            "one": lambda k: 0 * k,
+        }[name]
+        model.encode = lambda x, turned=turned: 10 * torch.eye(3)[turned(by_corner(x).argmax(1))]
+        found = evaluate_model(model, splits, "test", protocols=("cross-domain",))
+        assert found["cross_domain_error"] == pytest.approx(error)
+        assert found["cross_domain_hungarian_error"] == pytest.approx(hungarian)
+    with pytest.raises(UnsupportedError, match="empirical prior"):
+        evaluate_model(create(SMALL_MODELS["aae"], (1, 8, 8)), splits, "test", protocols=("cross-domain",))
 
 
 def test_what_a_protocol_lacks_is_said() -> None:

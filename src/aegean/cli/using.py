@@ -15,7 +15,9 @@ def evaluate(
     run: RunArgument,
     protocols: Annotated[
         list[str] | None,
-        typer.Option("--protocol", help="Another one: code-match, readout, parzen, parzen-10m. May be repeated."),
+        typer.Option(
+            "--protocol", help="Another one: code-match, cross-domain, parzen, parzen-10m, readout. May be repeated."
+        ),
     ] = None,
     threads: Threads = None,
 ) -> None:

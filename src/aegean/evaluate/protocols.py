@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from aegean.data import ImageData, Splits, stratified_split
@@ -18,15 +20,16 @@ from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.evaluate.readout import MOST_CODES, read_labels
-from aegean.models import CategoricalAAE, Model
+from aegean.models import CategoricalAAE, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
+from aegean.priors import Empirical
 from aegean.train.precision import autocast
 
 #: Told what is being done, how much of it is done, and how much there is.
 Advance = Callable[[str, int, int], None]
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
-ProtocolName = Literal["code-match", "parzen", "parzen-10m", "readout"]
+ProtocolName = Literal["code-match", "cross-domain", "parzen", "parzen-10m", "readout"]
 
 #: Images of the validation set, or of the training set where there is none, that name clusters.
 MAX_NAMING_IMAGES = 10_000
@@ -95,7 +98,7 @@ def code_match(
         `code_c2st`, the accuracy in percent of a classifier that tells them apart (50 is a perfect match);
         `code_sliced_wasserstein`, and `prior_sliced_wasserstein` between two draws of the prior; see `match_codes`.
     """
-    if not isinstance(model, Autoencoder):
+    if not isinstance(model, Autoencoder | PixelGAN):
         raise UnsupportedError(f"The protocol 'code-match' is for models with a prior on codes, not {model.kind!r}.")
     codes = apply(model, model.draw_code, splits.test.images, dtype, splits.binarize)
     prior = model.prior
@@ -157,9 +160,42 @@ def readout(
     }
 
 
+def cross_domain(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
+    """Whether images are mapped to samples of the second domain that show the same; PixelGAN paper, section 4.
+
+    A classifier of the five nearest samples of the second domain says what the code of a test image shows there.
+
+    Returns:
+        `cross_domain_error`, the share in percent of test images whose code shows another class; and
+        `cross_domain_hungarian_error`, the same after the best renaming of classes: without pairs, nothing says which
+        class is which.
+    """
+    prior, test = getattr(model, "prior", None), _labelled(splits.test)
+    if not isinstance(prior, Empirical) or prior.components != splits.classes or not len(test):
+        raise UnsupportedError(
+            "The protocol 'cross-domain' needs an empirical prior whose samples have the classes of the test images."
+        )
+    report = (lambda done: progress("mapping", done, len(test))) if progress else None
+    codes = apply(model, model.encode, test.images, dtype, splits.binarize, progress=report)
+    samples, classes = prior.table()
+    assert classes is not None  # noqa: S101 - it has components
+    nearest = KNeighborsClassifier(n_neighbors=5).fit(samples.numpy(), classes.numpy())
+    shown = torch.from_numpy(nearest.predict(codes.numpy()))
+    counts = evaluate_classification(test.labels, shown, splits.classes).confusion
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    total = counts.sum()
+    return {
+        "cross_domain_error": float(100 * (1 - counts.trace() / total)),
+        "cross_domain_hungarian_error": float(100 * (1 - counts[rows, columns].sum() / total)),
+    }
+
+
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
     "code-match": code_match,
+    "cross-domain": cross_domain,
     "parzen": parzen_10k,
     "parzen-10m": parzen_10m,
     "readout": readout,

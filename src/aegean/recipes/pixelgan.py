@@ -2,13 +2,13 @@
 
 from aegean.data import MNIST, NORB, SVHN, Digits
 from aegean.experiment import Experiment
-from aegean.likelihoods import DiscretizedLogisticMixture
-from aegean.models import PixelCNNModelConfig, PixelGANConfig
+from aegean.likelihoods import Bernoulli, DiscretizedLogisticMixture
+from aegean.models import AAEConfig, PixelCNNModelConfig, PixelGANConfig
 from aegean.models.consistency import Consistency
 from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.augment import Affine
 from aegean.nn.pixelcnn import Conditioning
-from aegean.priors import Categorical, Gaussian
+from aegean.priors import Categorical, Empirical, Gaussian
 from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -317,6 +317,95 @@ def pixelgan_mnist_100_matching() -> Experiment:
     )
 
 
+# ---- section 4: cross-domain relations -------------------------------------------------------------------------------
+
+
+def pixelgan_mnist_to_digits() -> Experiment:
+    """MNIST mapped onto another set of digits (scikit-learn's, 16 principal components) without any pair."""
+    return pixelgan_mnist_100().override(
+        {
+            "name": "pixelgan-mnist-to-digits",
+            "title": "MNIST mapped onto scikit-learn's digits by a PixelGAN autoencoder",
+            "source": "in the manner of Makhzani and Frey 2017, section 4",
+            "row": "extended",
+            "paper": {},
+            "protocols": ["cross-domain", "code-match"],
+            "data.labels_per_class": 0,
+            "model.prior": Empirical(samples="digits", principal=16).to_dict(),
+            "model.supervised": False,
+            "model.label_aware": True,
+            "train.epochs": 10,
+            "train.optimizers": {
+                "reconstruct": Adam(rate=1e-3).to_dict(),
+                "discriminate": Adam(rate=2e-4).to_dict(),
+                "confuse": Adam(rate=1e-3).to_dict(),
+            },
+        }
+    )
+
+
+def pixelgan_mnist_to_digits_pairs() -> Experiment:
+    """With 100 pairs: of ten images a class it is known which class of the other set they belong to."""
+    return _pairs(pixelgan_mnist_to_digits())
+
+
+def matching_mnist_to_digits() -> Experiment:
+    """Output distribution matching: the same without reconstruction (figure 9a)."""
+    experiment = pixelgan_mnist_to_digits()
+    return experiment.override(
+        {
+            "name": "matching-mnist-to-digits",
+            "title": "MNIST mapped onto scikit-learn's digits by output distribution matching",
+            "model.reconstruction": False,
+            "train.optimizers": {
+                name: optimizer.to_dict()
+                for name, optimizer in experiment.train.optimizers.items()
+                if name != "reconstruct"
+            },
+        }
+    )
+
+
+def matching_mnist_to_digits_pairs() -> Experiment:
+    """Output distribution matching with 100 pairs."""
+    return _pairs(matching_mnist_to_digits())
+
+
+def aae_mnist_to_digits() -> Experiment:
+    """The same encoder in an adversarial autoencoder, whose code has to keep all of the image (figure 9b)."""
+    experiment = pixelgan_mnist_to_digits()
+    encoder = ConvEncoderConfig(stages=((3, 5, 32), (3, 5, 32)), batch_norm="hidden")
+    return experiment.override(
+        {
+            "name": "aae-mnist-to-digits",
+            "title": "MNIST mapped onto scikit-learn's digits by an AAE",
+            "model": AAEConfig(
+                prior=Empirical(samples="digits", principal=16),
+                encoder=encoder,
+                discriminator=MLPConfig(widths=(1000, 1000)),
+                likelihood=Bernoulli(),
+                input_noise=0.3,
+                label_aware=True,
+            ).to_dict(),
+        }
+    )
+
+
+def aae_mnist_to_digits_pairs() -> Experiment:
+    """The adversarial autoencoder with 100 pairs."""
+    return _pairs(aae_mnist_to_digits())
+
+
+def _pairs(experiment: Experiment) -> Experiment:
+    return experiment.override(
+        {
+            "name": f"{experiment.name}-pairs",
+            "title": f"{experiment.title}, 100 pairs",
+            "data.labels_per_class": 10,
+        }
+    )
+
+
 # ---- extended: consistency under small changes ----------------------------------------------------------------------
 
 
@@ -417,6 +506,12 @@ RECIPES = (
     pixelgan_svhn_500,
     pixelgan_norb_1000,
     pixelgan_mnist_100_matching,
+    pixelgan_mnist_to_digits,
+    pixelgan_mnist_to_digits_pairs,
+    matching_mnist_to_digits,
+    matching_mnist_to_digits_pairs,
+    aae_mnist_to_digits,
+    aae_mnist_to_digits_pairs,
     pixelgan_mnist_20_consistent,
     pixelgan_mnist_50_consistent,
     pixelgan_mnist_100_consistent,
