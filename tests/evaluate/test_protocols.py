@@ -1,6 +1,7 @@
 """Protocols on models whose answers are known."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,32 @@ def test_cross_domain_asks_what_the_code_shows_in_the_other_domain(tmp_path: Pat
         assert found["cross_domain_hungarian_error"] == pytest.approx(hungarian)
     with pytest.raises(UnsupportedError, match="empirical prior"):
         evaluate_model(create(SMALL_MODELS["aae"], (1, 8, 8)), splits, "test", protocols=("cross-domain",))
+
+
+def test_the_marginal_of_a_categorical_code_is_exact_and_no_less_likely_than_its_largest_term() -> None:
+    splits = make_splits(n=40, test=10, validation=5)
+    model = create(SMALL_MODELS["pixelgan-supervised"], (1, 8, 8), 3, seed=0).eval()
+    found = evaluate_model(model, splits, "test", protocols=("marginal",))
+    x = splits.test.images / 255
+    with torch.no_grad():
+        terms = torch.stack([model.conditional_log_prob(x, torch.eye(3)[k].expand(10, 3)) for k in range(3)])
+        conditional = -model.reconstruction_log_prob(x).mean()
+    assert found["marginal_nats"] == pytest.approx(float(-(terms.logsumexp(0) - math.log(3)).mean()), rel=1e-5)
+    assert found["conditional_nats"] == pytest.approx(float(conditional), rel=1e-5)
+
+
+def test_the_marginal_of_a_continuous_code_bounds_that_of_a_code_that_is_ignored() -> None:
+    """A decoder that ignores z has p(x) = p(x|z), which importance weighting meets from one side."""
+    splits = make_splits(n=40, test=10, validation=5)
+    model = create(SMALL_MODELS["aae"], (1, 8, 8), seed=0).eval()
+    model.decoder = torch.nn.Sequential(torch.nn.Linear(3, 64), torch.nn.Unflatten(1, (1, 8, 8)))
+    for weight in model.decoder.parameters():
+        torch.nn.init.zeros_(weight)
+    model.encode = lambda x: torch.zeros(len(x), 3)
+    found = evaluate_model(model, splits, "test", protocols=("marginal",))
+    assert found["marginal_nats"] == pytest.approx(found["conditional_nats"], abs=0.2)
+    with pytest.raises(UnsupportedError, match="marginal"):
+        evaluate_model(create(SMALL_MODELS["vae-gan"], (1, 8, 8)), splits, "test", protocols=("marginal",))
 
 
 def test_what_a_protocol_lacks_is_said() -> None:

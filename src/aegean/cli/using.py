@@ -16,7 +16,8 @@ def evaluate(
     protocols: Annotated[
         list[str] | None,
         typer.Option(
-            "--protocol", help="Another one: code-match, cross-domain, parzen, parzen-10m, readout. May be repeated."
+            "--protocol",
+            help="Another one: code-match, cross-domain, marginal, parzen, parzen-10m, readout. May be repeated.",
         ),
     ] = None,
     threads: Threads = None,

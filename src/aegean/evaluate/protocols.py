@@ -18,18 +18,24 @@ from aegean.evaluate.apply import apply, evaluation
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.code_match import match_codes
+from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.evaluate.readout import MOST_CODES, read_labels
 from aegean.models import CategoricalAAE, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
-from aegean.priors import Empirical
+from aegean.priors import Categorical, Empirical
 from aegean.train.precision import autocast
 
 #: Told what is being done, how much of it is done, and how much there is.
 Advance = Callable[[str, int, int], None]
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
-ProtocolName = Literal["code-match", "cross-domain", "parzen", "parzen-10m", "readout"]
+ProtocolName = Literal["code-match", "cross-domain", "marginal", "parzen", "parzen-10m", "readout"]
+
+#: The protocol "marginal": test images, validation images that choose the proposal, images at a time, draws an image,
+#: and widths of the proposal to choose from.
+MARGINAL_IMAGES, MARGINAL_TRIED, MARGINAL_BATCH, MARGINAL_SAMPLES = 1000, 100, 100, 100
+PROPOSALS = (0.03, 0.1, 0.3, 1.0)
 
 #: Images of the validation set, or of the training set where there is none, that name clusters.
 MAX_NAMING_IMAGES = 10_000
@@ -192,10 +198,57 @@ def cross_domain(
     }
 
 
+def marginal(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
+    """-log p(x) of the first thousand test images: exact for a categorical code, else a bound by importance weighting.
+
+    The proposal's width is chosen on a hundred validation images.
+
+    Returns:
+        `marginal_nats`, in the mean an upper bound on -log p(x) where it is not exact, with its standard error over
+        images; `conditional_nats` of the same images at their own codes.
+    """
+    if not isinstance(model, Autoencoder | PixelGAN) or isinstance(model, CategoricalAAE) or not model.can("sample"):
+        raise UnsupportedError(
+            f"The protocol 'marginal' is for models with one code and a decoder, not {model.kind!r}."
+        )
+    generator = torch.Generator(model.device).manual_seed(0)
+
+    def nats(images: Tensor, std: float, samples: int, what: str) -> Tensor:
+        def task(x: Tensor) -> Tensor:
+            if isinstance(model.prior, Categorical):
+                codes = torch.eye(model.prior.dim, device=x.device)
+                return -exact_log_marginal(model.conditional_log_prob, x, model.prior.log_prob(codes))
+            centre = model.encode(x)
+            return -importance_weighted_log_marginal(
+                model.conditional_log_prob, x, centre, std, model.prior, samples, generator
+            )
+
+        report = (lambda done: progress(what, done, len(images))) if progress else None
+        return apply(model, task, images, dtype, splits.binarize, MARGINAL_BATCH, report)
+
+    std = 1.0
+    if not isinstance(model.prior, Categorical):
+        tried = splits.validation.images[:MARGINAL_TRIED]
+        if not len(tried):
+            raise UnsupportedError("The protocol 'marginal' needs validation images to choose its proposal.")
+        std = min(PROPOSALS, key=lambda width: float(nats(tried, width, MARGINAL_SAMPLES // 4, "proposal").mean()))
+    test = splits.test.images[:MARGINAL_IMAGES]
+    found = nats(test, std, MARGINAL_SAMPLES, "marginal")
+    conditional = apply(model, model.reconstruction_log_prob, test, dtype, splits.binarize, MARGINAL_BATCH)
+    return {
+        "marginal_nats": float(found.mean()),
+        "marginal_nats_standard_error": float(found.std() / len(found) ** 0.5),
+        "conditional_nats": float(-conditional.mean()),
+    }
+
+
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
     "code-match": code_match,
     "cross-domain": cross_domain,
+    "marginal": marginal,
     "parzen": parzen_10k,
     "parzen-10m": parzen_10m,
     "readout": readout,

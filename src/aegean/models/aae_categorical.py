@@ -156,7 +156,7 @@ class CategoricalAAE(Autoencoder):
         y, z = self.draw_codes(batch.x)
         if self.config.content == "given":
             y = self._one_hot(batch.y)
-        return -self.likelihood.log_prob(self.decoder(self.represent(self.join(y, z))), batch.x)
+        return -self.conditional_log_prob(batch.x, self.join(y, z))
 
     def style_discriminator_loss(self, batch: Batch, codes: Codes) -> Tensor:
         """Tell draws of p(z) from the styles of images."""
@@ -234,9 +234,9 @@ class CategoricalAAE(Autoencoder):
         """Return the means of p(x | y, z) of codes (n, k + d)."""
         return super().decode(self.represent(z), generator)
 
-    def reconstruction_log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x | code of x), (n,) nats."""
-        return self.likelihood.log_prob(self.decoder(self.represent(self.encode(x))), x)
+    def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x | y, z) of images (n, c, h, w) and codes (n, k + d), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(self.represent(z)), x)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the probability of each class or cluster, (n, k)."""
@@ -257,9 +257,7 @@ class CategoricalAAE(Autoencoder):
         if self.config.content == "given":
             labels = torch.arange(self.categories, device=x.device)
             codes = (self.join(self._one_hot(label.expand(len(x))), z) for label in labels)
-            logits = torch.stack(
-                [self.likelihood.log_prob(self.decoder(self.represent(code)), x) for code in codes], dim=1
-            )
+            logits = torch.stack([self.conditional_log_prob(x, code) for code in codes], dim=1)
         return logits, z
 
     def _infer(self, x: Tensor) -> Codes:

@@ -35,6 +35,10 @@ class Autoencoder(Model):
         """Decode draws of the prior; `y` chooses its components, where it has them."""
         return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)
 
+    def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x|z) of images (n, c, h, w) and codes (n, d), (n,) nats."""
+        return self.likelihood.log_prob(self.decoder(z), x)
+
     def reconstruction_log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | code of x), (n,) nats."""
-        return self.likelihood.log_prob(self.decoder(self.encode(x)), x)
+        return self.conditional_log_prob(x, self.encode(x))

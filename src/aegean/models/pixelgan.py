@@ -138,8 +138,7 @@ class PixelGAN(Model):
 
     def reconstruction_loss(self, batch: Batch) -> Tensor:
         """-log p(x | z), (n,) nats."""
-        parameters = self._decoder(batch.x, self.draw_code(batch.x))  # (n, outputs, h, w)
-        return -self.likelihood.log_prob(parameters, batch.x)
+        return -self.conditional_log_prob(batch.x, self.draw_code(batch.x))
 
     def discriminator_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Tell draws of the prior (real) from codes of images (fake)."""
@@ -198,9 +197,13 @@ class PixelGAN(Model):
         """Whether the categories are the classes of the labels."""
         return self.config.supervised
 
+    def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x|z) of images (n, c, h, w) and codes (n, d), (n,) nats; exact."""
+        return self.likelihood.log_prob(self._decoder(x, z), x)
+
     def reconstruction_log_prob(self, x: Tensor) -> Tensor:
         """Return log p(x | code of x), (n,) nats."""
-        return self.likelihood.log_prob(self._decoder(x, self.encode(x)), x)
+        return self.conditional_log_prob(x, self.encode(x))
 
     def _told(self, batch: Batch) -> Tensor | None:
         """What the discriminator is told beside the code."""
