@@ -2,8 +2,8 @@
 
 The protocol of Goodfellow et al. 2014 (section 5, and `parzen_ll.py` of their code), which Table 1 of "Adversarial
 Autoencoders" follows with ten thousand and with ten million samples. The estimate rewards smooth samples and is known
-to rank models badly (Theis et al. 2016): with ten thousand samples on MNIST, centroids of k-means score 334 ± 2 nats
-and training images 241 ± 2. Give it beside such controls (`kmeans_centroids`, and the training images themselves).
+to rank models badly (Theis et al. 2016): centroids of k-means score far more than as many training images
+(`benchmarks/parzen_controls.py`). Give it beside such controls (`kmeans_centroids`, and training images themselves).
 """
 
 import hashlib
