@@ -134,7 +134,7 @@ def parzen_10k(
 def parzen_10m(
     model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
 ) -> dict[str, float]:
-    """Parzen log-likelihood with ten million samples, `parzen_10m` and so on; it takes the better part of an hour."""
+    """Parzen log-likelihood with ten million samples, `parzen_10m` and so on; it takes tens of minutes."""
     return _parzen(model, splits, dtype, state, progress, 10_000_000, "parzen_10m")
 
 
