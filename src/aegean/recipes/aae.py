@@ -49,6 +49,20 @@ def aae_mnist_10m() -> Experiment:
     )
 
 
+def aae_mnist_stable() -> Experiment:
+    """Table 1's MNIST column with a fifth of the hidden units dropped in all three networks, as public code has it."""
+    return aae_mnist().override(
+        {
+            "name": "aae-mnist-stable",
+            "title": "AAE with an 8-D Gaussian code on MNIST, with dropout",
+            "row": "stabilised",
+            "paper": {"parzen": "340 ± 2", "parzen_10m": "427"},
+            "protocols": ["parzen", "code-match", "parzen-10m"],
+            **{f"model.{network}.dropout": 0.2 for network in ("encoder", "decoder", "discriminator")},
+        }
+    )
+
+
 def aae_mnist_gaussian_posterior() -> Experiment:
     """The second of section 2's three posteriors."""
     return aae_mnist().override(
@@ -87,6 +101,11 @@ def aae_tfd() -> Experiment:
             "data": TFD(labels_per_class=0).to_dict(),
             "model.prior": Gaussian(dim=15, std=10.0).to_dict(),
             "model.likelihood.activation": "linear",
+            # With the rates of `aae_mnist` training overflows in its first steps; without normalised hidden units the
+            # codes never reach a prior as wide as this.
+            "row": "stabilised",
+            "model.encoder.batch_norm": "hidden",
+            "train.optimizers": _falling_rates(50, discriminate=5e-5, confuse=5e-4),
         }
     )
 
@@ -145,13 +164,18 @@ def _two_dimensional(name: str, what: str, prior: Gaussian | GaussianMixture | S
             "protocols": ["code-match"],
             "model.prior": prior.to_dict(),
             "train.epochs": 15,
-            "train.optimizers": {
-                "reconstruct": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=15)).to_dict(),
-                "discriminate": Adam(rate=Anneal(start=2e-4, end=1e-5, epochs=15)).to_dict(),
-                "confuse": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=15)).to_dict(),
-            },
+            "train.optimizers": _falling_rates(15),
         }
     )
+
+
+def _falling_rates(epochs: int, discriminate: float = 2e-4, confuse: float = 1e-3) -> dict[str, object]:
+    """Adam with rates that fall linearly to a twentieth; the discriminator is the slower one."""
+    starts = {"reconstruct": 1e-3, "discriminate": discriminate, "confuse": confuse}
+    return {
+        phase: Adam(rate=Anneal(start=start, end=start / 20, epochs=epochs)).to_dict()
+        for phase, start in starts.items()
+    }
 
 
 def _label_aware(experiment: Experiment, source: str) -> Experiment:
@@ -169,6 +193,7 @@ def _label_aware(experiment: Experiment, source: str) -> Experiment:
 RECIPES = (
     aae_mnist,
     aae_mnist_10m,
+    aae_mnist_stable,
     aae_mnist_gaussian_posterior,
     aae_mnist_universal_posterior,
     aae_tfd,
