@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from aegean.errors import ConfigError, did_you_mean
 from aegean.experiment import Experiment
-from aegean.recipes import aae, aae_categorical, pixelgan, vae
+from aegean.recipes import aae, aae_categorical, pixelgan, pixelgan_gaussian, pixelgan_relations, vae
 
 Recipe = Callable[[], Experiment]
 
 #: Every recipe by its name.
 RECIPES: dict[str, Recipe] = {
     function.__name__.replace("_", "-"): function
-    for module in (pixelgan, aae, aae_categorical, vae)
+    for module in (pixelgan, pixelgan_gaussian, pixelgan_relations, aae, aae_categorical, vae)
     for function in module.RECIPES
 }
 

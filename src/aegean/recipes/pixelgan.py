@@ -1,14 +1,16 @@
-"""PixelGAN autoencoders (Makhzani and Frey, 2017)."""
+"""PixelGAN autoencoders with categorical codes (Makhzani and Frey, 2017): table 1 and figures 5 to 8.
+
+Gaussian codes (figures 2 and 3) are in `pixelgan_gaussian`, cross-domain relations (section 4) in `pixelgan_relations`.
+"""
 
 from aegean.data import MNIST, NORB, SVHN, Digits
 from aegean.experiment import Experiment
-from aegean.likelihoods import Bernoulli, DiscretizedLogisticMixture
-from aegean.models import AAEConfig, PixelCNNModelConfig, PixelGANConfig
+from aegean.likelihoods import DiscretizedLogisticMixture
+from aegean.models import PixelGANConfig
 from aegean.models.consistency import Consistency
 from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.augment import Affine
-from aegean.nn.pixelcnn import Conditioning
-from aegean.priors import Categorical, Empirical, Gaussian
+from aegean.priors import Categorical
 from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -67,93 +69,6 @@ def pixelgan_mnist_30() -> Experiment:
             epochs=100,
             optimizers={"reconstruct": Adam(rate=1e-3), "discriminate": adversarial, "confuse": adversarial},
         ),
-    )
-
-
-def pixelgan_mnist_gaussian() -> Experiment:
-    """Figure 2a: 2-D Gaussian code, receptive field of nine rows, appendix B.1.1 to the letter."""
-    adversarial = SGD(rate=0.1, momentum=0.1)
-    return Experiment(
-        name="pixelgan-mnist-gaussian",
-        title="PixelGAN autoencoder with a 2-D Gaussian code on MNIST",
-        source="Makhzani and Frey 2017, figure 2a, appendix B.1.1",
-        row="faithful",
-        data=MNIST(labels_per_class=0, binarize="threshold"),
-        model=PixelGANConfig(
-            prior=Gaussian(dim=2, std=5.0),
-            encoder=MLPConfig(widths=(2000, 2000)),
-            decoder=PixelCNNConfig(
-                blocks=3, filter=(3, 5), channels=32, conditioning="location-dependent", condition_hidden=1000
-            ),
-            discriminator=MLPConfig(widths=(2000, 2000)),
-        ),
-        train=TrainConfig(
-            epochs=50,
-            optimizers={
-                "reconstruct": SGD(rate=1e-3, momentum=0.9, drops=((25, 0.1),)),
-                "discriminate": adversarial,
-                "confuse": adversarial,
-            },
-        ),
-    )
-
-
-# ---- figure 2: global and local statistics -------------------------------------------------------------------------
-
-
-def pixelcnn_mnist() -> Experiment:
-    """Figure 2b: the decoder of `pixelgan_mnist_gaussian` without a code, receptive field of nine rows."""
-    experiment = pixelgan_mnist_gaussian()
-    return experiment.override(
-        {
-            "name": "pixelcnn-mnist",
-            "title": "PixelCNN on MNIST, without a code",
-            "source": "Makhzani and Frey 2017, figure 2b",
-            "model": PixelCNNModelConfig(network=PixelCNNConfig(blocks=3, filter=(3, 5), channels=32)).to_dict(),
-            "train.optimizers": {"reconstruct": experiment.train.optimizers["reconstruct"].to_dict()},
-        }
-    )
-
-
-# ---- figure 3: depth and conditioning --------------------------------------------------------------------------------
-
-
-def pixelgan_mnist_shallow_invariant() -> Experiment:
-    """Figure 3a: three blocks, location-invariant bias."""
-    return _figure_3("shallow-invariant", 3, "location-invariant", "a")
-
-
-def pixelgan_mnist_shallow_dependent() -> Experiment:
-    """Figure 3b: three blocks, location-dependent bias; the settings of figure 2a."""
-    return _figure_3("shallow-dependent", 3, "location-dependent", "b")
-
-
-def pixelgan_mnist_shallow_input() -> Experiment:
-    """Three blocks and the third way of conditioning, input channels (appendix A.2), which figure 3 does not have."""
-    return _figure_3("shallow-input", 3, "input-channel", "b")
-
-
-def pixelgan_mnist_deep_invariant() -> Experiment:
-    """Figure 3c: twelve blocks, location-invariant bias."""
-    return _figure_3("deep-invariant", 12, "location-invariant", "c")
-
-
-def pixelgan_mnist_deep_dependent() -> Experiment:
-    """Figure 3d: twelve blocks, location-dependent bias."""
-    return _figure_3("deep-dependent", 12, "location-dependent", "d")
-
-
-def _figure_3(name: str, blocks: int, conditioning: Conditioning, panel: str) -> Experiment:
-    """The paper gives no further settings for figure 3; these are those of figure 2a."""
-    decoder = PixelCNNConfig(blocks=blocks, filter=(3, 5), channels=32, conditioning=conditioning)
-    return pixelgan_mnist_gaussian().override(
-        {
-            "name": f"pixelgan-mnist-{name}",
-            "title": f"PixelGAN autoencoder with a 2-D code on MNIST, {blocks} blocks, {conditioning} conditioning",
-            "source": f"Makhzani and Frey 2017, figure 3{panel}",
-            "protocols": ["code-match", "readout"],
-            "model.decoder": decoder.to_dict(),
-        }
     )
 
 
@@ -298,114 +213,6 @@ def pixelgan_norb_1000() -> Experiment:
     )
 
 
-def pixelgan_mnist_100_matching() -> Experiment:
-    """Section 4, figure 9a: output distribution matching and 100 labels, without reconstruction."""
-    experiment = pixelgan_mnist_100()
-    return experiment.override(
-        {
-            "name": "pixelgan-mnist-100-matching",
-            "title": "Output distribution matching on MNIST, 100 labels",
-            "source": "Makhzani and Frey 2017, section 4, figure 9a",
-            "paper": {},
-            "model.reconstruction": False,
-            "train.optimizers": {
-                name: optimizer.to_dict()
-                for name, optimizer in experiment.train.optimizers.items()
-                if name != "reconstruct"
-            },
-        }
-    )
-
-
-# ---- section 4: cross-domain relations -------------------------------------------------------------------------------
-
-
-def pixelgan_mnist_to_digits() -> Experiment:
-    """MNIST mapped onto another set of digits (scikit-learn's, 16 principal components) without any pair."""
-    return pixelgan_mnist_100().override(
-        {
-            "name": "pixelgan-mnist-to-digits",
-            "title": "MNIST mapped onto scikit-learn's digits by a PixelGAN autoencoder",
-            "source": "in the manner of Makhzani and Frey 2017, section 4",
-            "row": "extended",
-            "paper": {},
-            "protocols": ["cross-domain", "code-match"],
-            "data.labels_per_class": 0,
-            "model.prior": Empirical(samples="digits", principal=16).to_dict(),
-            "model.supervised": False,
-            "model.label_aware": True,
-            "train.epochs": 10,
-            "train.optimizers": {
-                "reconstruct": Adam(rate=1e-3).to_dict(),
-                "discriminate": Adam(rate=2e-4).to_dict(),
-                "confuse": Adam(rate=1e-3).to_dict(),
-            },
-        }
-    )
-
-
-def pixelgan_mnist_to_digits_pairs() -> Experiment:
-    """With 100 pairs: of ten images a class it is known which class of the other set they belong to."""
-    return _pairs(pixelgan_mnist_to_digits())
-
-
-def matching_mnist_to_digits() -> Experiment:
-    """Output distribution matching: the same without reconstruction (figure 9a)."""
-    experiment = pixelgan_mnist_to_digits()
-    return experiment.override(
-        {
-            "name": "matching-mnist-to-digits",
-            "title": "MNIST mapped onto scikit-learn's digits by output distribution matching",
-            "model.reconstruction": False,
-            "train.optimizers": {
-                name: optimizer.to_dict()
-                for name, optimizer in experiment.train.optimizers.items()
-                if name != "reconstruct"
-            },
-        }
-    )
-
-
-def matching_mnist_to_digits_pairs() -> Experiment:
-    """Output distribution matching with 100 pairs."""
-    return _pairs(matching_mnist_to_digits())
-
-
-def aae_mnist_to_digits() -> Experiment:
-    """The same encoder in an adversarial autoencoder, whose code has to keep all of the image (figure 9b)."""
-    experiment = pixelgan_mnist_to_digits()
-    encoder = ConvEncoderConfig(stages=((3, 5, 32), (3, 5, 32)), batch_norm="hidden")
-    return experiment.override(
-        {
-            "name": "aae-mnist-to-digits",
-            "title": "MNIST mapped onto scikit-learn's digits by an AAE",
-            "model": AAEConfig(
-                prior=Empirical(samples="digits", principal=16),
-                encoder=encoder,
-                discriminator=MLPConfig(widths=(1000, 1000)),
-                likelihood=Bernoulli(),
-                input_noise=0.3,
-                label_aware=True,
-            ).to_dict(),
-        }
-    )
-
-
-def aae_mnist_to_digits_pairs() -> Experiment:
-    """The adversarial autoencoder with 100 pairs."""
-    return _pairs(aae_mnist_to_digits())
-
-
-def _pairs(experiment: Experiment) -> Experiment:
-    return experiment.override(
-        {
-            "name": f"{experiment.name}-pairs",
-            "title": f"{experiment.title}, 100 pairs",
-            "data.labels_per_class": 10,
-        }
-    )
-
-
 # ---- extended: consistency under small changes ----------------------------------------------------------------------
 
 
@@ -490,13 +297,6 @@ RECIPES = (
     digits_pixelgan_100,
     pixelgan_mnist_100,
     pixelgan_mnist_30,
-    pixelgan_mnist_gaussian,
-    pixelcnn_mnist,
-    pixelgan_mnist_shallow_invariant,
-    pixelgan_mnist_shallow_dependent,
-    pixelgan_mnist_shallow_input,
-    pixelgan_mnist_deep_invariant,
-    pixelgan_mnist_deep_dependent,
     pixelgan_mnist_three,
     pixelgan_mnist_three_free,
     pixelgan_mnist_20,
@@ -505,13 +305,6 @@ RECIPES = (
     pixelgan_svhn_1000,
     pixelgan_svhn_500,
     pixelgan_norb_1000,
-    pixelgan_mnist_100_matching,
-    pixelgan_mnist_to_digits,
-    pixelgan_mnist_to_digits_pairs,
-    matching_mnist_to_digits,
-    matching_mnist_to_digits_pairs,
-    aae_mnist_to_digits,
-    aae_mnist_to_digits_pairs,
     pixelgan_mnist_20_consistent,
     pixelgan_mnist_50_consistent,
     pixelgan_mnist_100_consistent,

@@ -1,0 +1,106 @@
+"""PixelGAN autoencoders with a 2-D Gaussian code, and the PixelCNN alone (Makhzani and Frey, 2017): figures 2 and 3."""
+
+from aegean.data import MNIST
+from aegean.experiment import Experiment
+from aegean.models import PixelCNNModelConfig, PixelGANConfig
+from aegean.nn import MLPConfig, PixelCNNConfig
+from aegean.nn.pixelcnn import Conditioning
+from aegean.priors import Gaussian
+from aegean.train import SGD, TrainConfig
+
+# ---- figure 2: global and local statistics -------------------------------------------------------------------------
+
+
+def pixelgan_mnist_gaussian() -> Experiment:
+    """Figure 2a: 2-D Gaussian code, receptive field of nine rows, appendix B.1.1 to the letter."""
+    adversarial = SGD(rate=0.1, momentum=0.1)
+    return Experiment(
+        name="pixelgan-mnist-gaussian",
+        title="PixelGAN autoencoder with a 2-D Gaussian code on MNIST",
+        source="Makhzani and Frey 2017, figure 2a, appendix B.1.1",
+        row="faithful",
+        data=MNIST(labels_per_class=0, binarize="threshold"),
+        model=PixelGANConfig(
+            prior=Gaussian(dim=2, std=5.0),
+            encoder=MLPConfig(widths=(2000, 2000)),
+            decoder=PixelCNNConfig(
+                blocks=3, filter=(3, 5), channels=32, conditioning="location-dependent", condition_hidden=1000
+            ),
+            discriminator=MLPConfig(widths=(2000, 2000)),
+        ),
+        train=TrainConfig(
+            epochs=50,
+            optimizers={
+                "reconstruct": SGD(rate=1e-3, momentum=0.9, drops=((25, 0.1),)),
+                "discriminate": adversarial,
+                "confuse": adversarial,
+            },
+        ),
+    )
+
+
+def pixelcnn_mnist() -> Experiment:
+    """Figure 2b: the decoder of `pixelgan_mnist_gaussian` without a code, receptive field of nine rows."""
+    experiment = pixelgan_mnist_gaussian()
+    return experiment.override(
+        {
+            "name": "pixelcnn-mnist",
+            "title": "PixelCNN on MNIST, without a code",
+            "source": "Makhzani and Frey 2017, figure 2b",
+            "model": PixelCNNModelConfig(network=PixelCNNConfig(blocks=3, filter=(3, 5), channels=32)).to_dict(),
+            "train.optimizers": {"reconstruct": experiment.train.optimizers["reconstruct"].to_dict()},
+        }
+    )
+
+
+# ---- figure 3: depth and conditioning --------------------------------------------------------------------------------
+
+
+def pixelgan_mnist_shallow_invariant() -> Experiment:
+    """Figure 3a: three blocks, location-invariant bias."""
+    return _figure_3("shallow-invariant", 3, "location-invariant", "a")
+
+
+def pixelgan_mnist_shallow_dependent() -> Experiment:
+    """Figure 3b: three blocks, location-dependent bias; the settings of figure 2a."""
+    return _figure_3("shallow-dependent", 3, "location-dependent", "b")
+
+
+def pixelgan_mnist_shallow_input() -> Experiment:
+    """Three blocks and the third way of conditioning, input channels (appendix A.2), which figure 3 does not have."""
+    return _figure_3("shallow-input", 3, "input-channel", "b")
+
+
+def pixelgan_mnist_deep_invariant() -> Experiment:
+    """Figure 3c: twelve blocks, location-invariant bias."""
+    return _figure_3("deep-invariant", 12, "location-invariant", "c")
+
+
+def pixelgan_mnist_deep_dependent() -> Experiment:
+    """Figure 3d: twelve blocks, location-dependent bias."""
+    return _figure_3("deep-dependent", 12, "location-dependent", "d")
+
+
+def _figure_3(name: str, blocks: int, conditioning: Conditioning, panel: str) -> Experiment:
+    """The paper gives no further settings for figure 3; these are those of figure 2a."""
+    decoder = PixelCNNConfig(blocks=blocks, filter=(3, 5), channels=32, conditioning=conditioning)
+    return pixelgan_mnist_gaussian().override(
+        {
+            "name": f"pixelgan-mnist-{name}",
+            "title": f"PixelGAN autoencoder with a 2-D code on MNIST, {blocks} blocks, {conditioning} conditioning",
+            "source": f"Makhzani and Frey 2017, figure 3{panel}",
+            "protocols": ["code-match", "readout"],
+            "model.decoder": decoder.to_dict(),
+        }
+    )
+
+
+RECIPES = (
+    pixelgan_mnist_gaussian,
+    pixelcnn_mnist,
+    pixelgan_mnist_shallow_invariant,
+    pixelgan_mnist_shallow_dependent,
+    pixelgan_mnist_shallow_input,
+    pixelgan_mnist_deep_invariant,
+    pixelgan_mnist_deep_dependent,
+)
