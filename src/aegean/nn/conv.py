@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.errors import ConfigError
 from aegean.nn.conditioning import LocationDependentBias, LocationInvariantBias
+from aegean.nn.kernels.batch_norm_relu import BatchNormReLU
 from aegean.nn.mlp import (
     Activation,
     BatchNorm,
@@ -347,6 +348,8 @@ def _strided(
 
 
 def _layer(convolution: nn.Conv2d, norm: bool, nonlinearity: Activation) -> nn.Sequential:
+    if norm and nonlinearity == "relu":
+        return nn.Sequential(convolution, BatchNormReLU(convolution.out_channels))
     normalise = [nn.BatchNorm2d(convolution.out_channels)] if norm else []
     return nn.Sequential(convolution, *normalise, activation(nonlinearity))
 

@@ -9,6 +9,7 @@ The channels of a pixel are predicted together, from strictly earlier pixels onl
 red to inform green does that inside the pixel (`DiscretizedLogisticMixture`).
 """
 
+from collections.abc import Sequence
 from typing import Literal, Self, cast
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.errors import ConfigError
 from aegean.nn.conditioning import LocationDependentBias, LocationInvariantBias, SpatialMap
+from aegean.nn.kernels.causal_blocks import apply_blocks, available
 from aegean.nn.mlp import Shape, channels_last
 
 #: How the PixelCNN conditions on a code (PixelGAN autoencoders, appendix A.2).
@@ -148,17 +150,21 @@ class PixelCNN(nn.Module):
         # The image enters one row down (one column right); from here on a layer may see its own pixel.
         v = _beside(F.pad(pixels, (0, 0, 1, -1)), spatial)
         h = _beside(F.pad(pixels, (1, -1, 0, 0)), spatial)
-        for layer, (bias_v, bias_h) in zip(self.causal_layers, biases, strict=True):
-            u = layer.vertical(F.pad(v, (0, 0, layer.rows - 1, 0)))
-            u = u if bias_v is None else u.add_(bias_v)
-            link = layer.link(u)
-            link = link if bias_h is None else link.add_(bias_h)
-            above = layer.horizontal(F.pad(h, (layer.taps - 1, 0, 0, 0)))
-            out = layer.out(layer.nonlinearity(link.add_(above)))
-            h = out.add_(h) if layer.residual else out
-            v = layer.nonlinearity(u)
-        params: Tensor = self.output(F.relu(self.hidden(F.relu(h)), inplace=True))
+        first, *blocks = zip(self.causal_layers, biases, strict=True)
+        v, h = first[0](v, h, *first[1])
+        if blocks and self._fused(h):
+            condition = None if blocks[0][1][0] is None else _stacked([bias for _, bias in blocks])
+            top = apply_blocks(v, h, [block for block, _ in blocks], self.hidden, condition)
+        else:
+            for block, bias in blocks:
+                v, h = block(v, h, *bias)
+            top = F.relu(self.hidden(F.relu(h)), inplace=True)
+        params: Tensor = self.output(top)
         return params
+
+    def _fused(self, h: Tensor) -> bool:
+        """Whether one kernel computes all blocks: in bfloat16 on a processor that multiplies such matrices."""
+        return h.dtype == torch.bfloat16 and h.device.type == "cpu" and available(self.config.channels)
 
     def condition_on(self, condition: Tensor | None) -> tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | None]:
         """Return the biases (vertical, horizontal) of each layer and the input map that a condition makes."""
@@ -197,12 +203,35 @@ class CausalLayer(nn.Module):
         # The vertical stack has no residual path: with PyTorch's own initialisation it fades by 0.4 a layer.
         nn.init.kaiming_normal_(self.vertical.weight, nonlinearity="relu")
 
+    def forward(self, v: Tensor, h: Tensor, bias_v: Tensor | None, bias_h: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Map the inputs of the vertical and the horizontal stack, (n, inputs, h, w), to their outputs.
+
+        Args:
+            v: input of the vertical stack.
+            h: input of the horizontal stack.
+            bias_v: bias of the vertical stack from a condition, broadcast to its width, or None.
+            bias_h: that of the horizontal stack.
+        """
+        u = self.vertical(F.pad(v, (0, 0, self.rows - 1, 0)))
+        u = u if bias_v is None else u.add_(bias_v)
+        link = self.link(u)
+        link = link if bias_h is None else link.add_(bias_h)
+        above = self.horizontal(F.pad(h, (self.taps - 1, 0, 0, 0)))
+        out = self.out(self.nonlinearity(link.add_(above)))
+        return self.nonlinearity(u), out.add_(h) if self.residual else out
+
     def nonlinearity(self, u: Tensor) -> Tensor:
         """Map (n, width, ...) to (n, channels, ...)."""
         if not self.gated:
             return F.relu(u)
         a, b = u.chunk(2, dim=1)
         return torch.tanh(a) * torch.sigmoid(b)
+
+
+def _stacked(biases: Sequence[tuple[Tensor | None, Tensor | None]]) -> Tensor:
+    """Biases (n, width, 1, 1) of both stacks of several blocks as (n, blocks, 2, width)."""
+    flat = [bias.flatten(1) for pair in biases for bias in pair if bias is not None]
+    return torch.stack(flat, dim=1).reshape(len(flat[0]), len(biases), 2, -1)
 
 
 def _beside(image: Tensor, spatial: Tensor | None) -> Tensor:

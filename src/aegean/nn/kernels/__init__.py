@@ -1,0 +1,76 @@
+"""Kernels in C++ for what PyTorch's operations do too slowly on a CPU, compiled on the machine that runs them.
+
+`library` compiles a source file of this folder with the machine's own C++ compiler, once, into the user's cache. Where
+there is no compiler, or the processor lacks the instructions, it returns None and the caller uses PyTorch. The
+environment variable `AEGEAN_KERNELS=off` says the same.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import pooch
+import torch
+
+#: Seconds after which a compiler is given up.
+COMPILE_SECONDS = 120
+
+_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w")
+_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mfma")
+_AMX = ("-mamx-tile", "-mamx-bf16")
+_lock = threading.Lock()
+
+
+def enabled() -> bool:
+    """Whether kernels may be used: not where `AEGEAN_KERNELS` is `off`."""
+    return os.environ.get("AEGEAN_KERNELS", "").lower() not in ("off", "0", "false")
+
+
+def processor_flags() -> tuple[str, ...] | None:
+    """Compiler flags for this processor's bfloat16 instructions; None where it has none that kernels use."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64" or not torch.cpu._is_avx512_bf16_supported():
+        return None
+    return _AVX512 + _AMX if torch.cpu._is_amx_tile_supported() else _AVX512
+
+
+@lru_cache
+def library(name: str) -> ctypes.CDLL | None:
+    """Return `name.cpp` of this folder, compiled and loaded, or None where that is not possible."""
+    flags, compiler = processor_flags(), shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
+    if flags is None or compiler is None:
+        return None
+    source = resources.files(__package__).joinpath(f"{name}.cpp").read_bytes()
+    command = [compiler, *_FLAGS, *flags]
+    key = hashlib.sha256(b"\0".join([source, *(part.encode() for part in command)])).hexdigest()[:24]
+    file = Path(pooch.os_cache("aegean")) / "kernels" / f"{name}-{key}.so"
+    with _lock:
+        try:
+            if not file.is_file():
+                _compile(command, source, file)
+            return ctypes.CDLL(str(file))
+        except (OSError, subprocess.SubprocessError):  # no room, no permission, another compiler than we know
+            return None
+
+
+def _compile(command: list[str], source: bytes, file: Path) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        text, compiled, built = (Path(folder) / f"kernel.{suffix}" for suffix in ("cpp", "o", "so"))
+        text.write_bytes(source)
+        # Linked without OpenMP: its functions are found in the library that PyTorch has brought, with its threads.
+        for step in (
+            [*command, "-c", str(text), "-o", str(compiled)],
+            [command[0], "-shared", str(compiled), "-o", str(built)],
+        ):
+            subprocess.run(  # noqa: S603 - the compiler that the user has, on a source file of ours
+                step, check=True, capture_output=True, timeout=COMPILE_SECONDS
+            )
+        built.replace(file)  # at once, or not at all: another process may be compiling the same
