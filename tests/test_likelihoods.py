@@ -100,6 +100,19 @@ def test_pixels_are_independent_given_params(likelihood, channels):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_pixel_has_its_own_share_of_the_log_likelihood(likelihood, channels):
+    params, x = made(likelihood, channels=channels)
+    found = likelihood.pixel_log_prob(params, x)
+    for row, column in itertools.product(range(3), range(5)):
+        at = (..., slice(row, row + 1), slice(column, column + 1))
+        torch.testing.assert_close(found[:, row, column], likelihood.log_prob(params[at], x[at]))
+    torch.testing.assert_close(found.sum(dim=(1, 2)), likelihood.log_prob(params, x))
+    with pytest.raises(ConfigError, match="need network outputs of shape"):
+        likelihood.pixel_log_prob(params[..., :1], x)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=repr)
 def test_gradients_agree_with_finite_differences(likelihood):
     params, x = made(likelihood, n=1, channels=3, h=1, w=2)
     params.requires_grad_()

@@ -44,6 +44,25 @@ class Likelihood(Config):
             ConfigError: the shapes do not fit together.
         """
 
+    def pixel_log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return log p of each pixel, all its channels together, in nats; their sum is `log_prob`.
+
+        Args:
+            params: as for `log_prob`.
+            x: as for `log_prob`.
+
+        Returns:
+            float32 `(n, h, w)`.
+
+        Raises:
+            ConfigError: the shapes do not fit together.
+        """
+        _check_shapes(self, params, x)
+        n, _, h, w = x.shape
+        # A single pixel is as good an image as any.
+        alone = (part.permute(0, 2, 3, 1).reshape(n * h * w, -1, 1, 1) for part in (params, x))
+        return self.log_prob(*alone).view(n, h, w)
+
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
         """Return the mean image, float32 `(n, channels, h, w)`."""

@@ -192,6 +192,30 @@ class Model(nn.Module):
         """
         raise UnsupportedError(f"{self._name} cannot draw images.")
 
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        generator: torch.Generator | None = None,
+        candidates: int = 100,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw the unknown pixels of images, given the known ones; see `aegean.models.completion.complete`.
+
+        Args:
+            x: images in [0, 1], (n, c, h, w); what their unknown pixels are does not matter.
+            known: True where a pixel is known; boolean, (h, w) or (n, 1, h, w).
+            generator: of all draws.
+            candidates: codes, or whole completions, that are weighed for each image.
+            progress: called with the work done and the work in all.
+
+        Returns:
+            (n, c, h, w) in [0, 1].
+        """
+        raise UnsupportedError(
+            f"{self._name} cannot complete images; that takes a PixelCNN decoder (the models 'pixelgan', 'pixelcnn')."
+        )
+
     def predict(self, x: Tensor) -> Tensor:
         """Return the probability of each class or cluster, (n, c, h, w) to (n, k)."""
         raise UnsupportedError(

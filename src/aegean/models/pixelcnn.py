@@ -1,5 +1,6 @@
 """The PixelCNN alone, without a code (van den Oord et al., 2016): what the PixelGAN autoencoder is compared with."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from aegean.data.stream import Batch
 from aegean.errors import UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Model, Phase, Shape
+from aegean.models.completion import complete
 from aegean.nn import PixelCNNConfig
 from aegean.nn.pixelcnn_sampling import sample as sample_pixels
 
@@ -57,3 +59,18 @@ class PixelCNNModel(Model):
             raise UnsupportedError("A PixelCNN without a code has no classes to draw from.")
         with torch.autocast(self.device.type, enabled=False):
             return sample_pixels(self.network, self.likelihood, None, n, self.shape, generator=generator)
+
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        generator: torch.Generator | None = None,
+        candidates: int = 100,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw the unknown pixels from p(x | known pixels); see `complete`."""
+        with torch.autocast(self.device.type, enabled=False):
+            return complete(
+                self.network, self.likelihood, None, x, known,
+                candidates=candidates, generator=generator, progress=progress,
+            )  # fmt: skip

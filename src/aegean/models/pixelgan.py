@@ -1,5 +1,6 @@
 """The PixelGAN autoencoder (Makhzani and Frey, 2017)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, label_switch, ready_prior
+from aegean.models.completion import complete
 from aegean.models.consistency import Consistency
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
@@ -178,6 +180,21 @@ class PixelGAN(Model):
         """Draw z from the prior (or the one-hot vectors of `y`), then images from p(x|z)."""
         return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)
 
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        generator: torch.Generator | None = None,
+        candidates: int = 100,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw z from p(z | known pixels), then the unknown pixels from p(x | z, known pixels); see `complete`."""
+        with torch.autocast(self.device.type, enabled=False):
+            return complete(
+                self._decoder, self.likelihood, self.prior, x, known,
+                candidates=candidates, generator=generator, progress=progress,
+            )  # fmt: skip
+
     def predict(self, x: Tensor) -> Tensor:
         """Return q(z|x), the probability of each class or cluster, (n, k)."""
         return self.encode(x) if self.categorical else super().predict(x)
@@ -188,7 +205,7 @@ class PixelGAN(Model):
 
     def can(self, task: str) -> bool:
         """A continuous code has no classes to predict; without reconstruction there are no images to make."""
-        if task in ("decode", "reconstruct", "sample", "reconstruction_log_prob") and self.decoder is None:
+        if task in ("decode", "reconstruct", "sample", "complete", "reconstruction_log_prob") and self.decoder is None:
             return False
         return super().can(task) and (task != "predict" or self.categorical)
 
