@@ -1,7 +1,8 @@
-"""What a trained run is good for: draw, reconstruct, encode, predict, and write the results to files."""
+"""What a trained run is good for: draw, reconstruct, complete, encode, predict, and write the results to files."""
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aegean.data import DataSettings, Folder, ImageData, as_float, available, settings_of
+from aegean.data.folder import read_grey
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
 from aegean.files import atomic_write
@@ -102,6 +104,104 @@ def reconstructions(
     return originals, rebuilt
 
 
+def known_pixels(keep: str | None, mask: Path | None, size: tuple[int, int]) -> Tensor:
+    """Return which pixels of an image are known, boolean (h, w).
+
+    Args:
+        keep: the half that is known, `"top"`, `"bottom"`, `"left"` or `"right"`; or the share of rows that are,
+            counted from the top, as `"0.3"`. None for the top, where there is no mask.
+        mask: an image that is white where pixels are known and black where they are not, in place of `keep`.
+        size: height and width.
+
+    Raises:
+        ConfigError: `keep` is none of these, or is given beside a mask; or no pixel, or every pixel, would be known.
+        DataError: the mask cannot be read, or has another size.
+    """
+    height, width = size
+    if mask is not None:
+        if keep is not None:
+            raise ConfigError("--keep and --mask both say which pixels are known; give one of them.")
+        pixels = read_grey(mask)
+        if pixels.shape != size:
+            found = "x".join(map(str, pixels.shape))
+            raise DataError(f"{mask}: is {found} (height x width), the model's images are {height}x{width}; scale it.")
+        known, where = torch.from_numpy(pixels > 127), str(mask)
+    else:
+        keep = keep or "top"
+        known, where = _side(keep, height, width), f"--keep {keep}"
+    if known.all() or not known.any():
+        which = "every pixel is known, so nothing is left to draw" if known.all() else "no pixel is known"
+        raise ConfigError(f"{where}: of {height}x{width} pixels {which}; keep some and leave some.")
+    return known
+
+
+def _side(keep: str, height: int, width: int) -> Tensor:
+    """The kept half, or the upper rows, of an image; boolean (h, w)."""
+    row, column = torch.arange(height)[:, None].expand(height, width), torch.arange(width).expand(height, width)
+    sides = {
+        "top": row < height // 2,
+        "bottom": row >= height - height // 2,
+        "left": column < width // 2,
+        "right": column >= width - width // 2,
+    }
+    if keep in sides:
+        return sides[keep]
+    try:
+        share = float(keep)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise ConfigError(f"--keep {keep}: write top, bottom, left, right, or the share of rows between 0 and 1.")
+    return row < round(share * height)
+
+
+def completions(
+    run: Run,
+    model: Model,
+    data: ImageData,
+    known: Tensor,
+    n: int,
+    draws: int,
+    candidates: int = 100,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Complete the first images of a set from some of their pixels.
+
+    Args:
+        run: how images are made black and white, if they are.
+        model: with a PixelCNN decoder.
+        data: the images; their unknown pixels are not looked at.
+        known: which pixels are given, boolean (h, w).
+        n: how many images.
+        draws: completions of each.
+        candidates: see `Model.complete`.
+        seed: same seed, same completions.
+        progress: called with the work done and the work in all.
+
+    Returns:
+        The first n images as the model sees them, (n, c, h, w), and their completions, (n, draws, c, h, w), all in
+        [0, 1].
+
+    Raises:
+        UnsupportedError: the model cannot complete images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    originals = as_float(data.images[:n], run.experiment.data.binarize, torch.Generator().manual_seed(0))
+    repeated = originals.repeat_interleave(draws, dim=0)
+    parts = []
+    for start in range(0, len(repeated), DRAWN_AT_ONCE):
+        x = repeated[start : start + DRAWN_AT_ONCE]
+
+        def report(done: int, work: int, start: int = start, count: int = len(x)) -> None:
+            if progress:
+                progress(start * work + count * done, len(repeated) * work)
+
+        with evaluation(model):
+            parts.append(model.complete(x, known, generator, candidates, report).cpu())
+    return originals, torch.cat(parts).view(len(originals), draws, *originals.shape[1:])
+
+
 def codes(run: Run, model: Model, data: ImageData, advance: Advance | None = None) -> Tensor:
     """Return the codes of images, (n, d)."""
     return apply(model, model.encode, data.images, run.precision, run.experiment.data.binarize, progress=advance)
@@ -165,6 +265,20 @@ def write_pairs(path: Path, originals: Tensor, rebuilt: Tensor, columns: int = 1
         )
     ]
     atomic_write(path, png_bytes(image_grid(torch.cat(rows), columns=columns)))
+
+
+def write_completions(path: Path, originals: Tensor, known: Tensor, drawn: Tensor) -> None:
+    """Write a PNG with a row an image: the image, what was known of it (the rest is grey), its completions.
+
+    Args:
+        path: the file.
+        originals: (n, c, h, w).
+        known: boolean (h, w).
+        drawn: (n, draws, c, h, w).
+    """
+    partial = torch.where(known, originals, 0.5)
+    rows = torch.cat((originals[:, None], partial[:, None], drawn), dim=1)  # (n, draws + 2, c, h, w)
+    atomic_write(path, png_bytes(image_grid(rows.flatten(0, 1), columns=rows.shape[1])))
 
 
 def write_codes(path: Path, data: ImageData, z: Tensor) -> None:

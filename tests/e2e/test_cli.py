@@ -110,8 +110,8 @@ def test_a_run_folder_explains_itself(home: Path) -> None:
 
 def test_every_command_has_help_with_an_example(home: Path) -> None:
     commands = [
-        ["demo"], ["train"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["encode"],
-        ["predict"], ["report"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
+        ["demo"], ["train"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["inpaint"],
+        ["encode"], ["predict"], ["report"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
         ["data", "fetch"], ["data", "check"],
     ]  # fmt: skip
     listed = aegean("--help", cwd=home).stdout
@@ -160,6 +160,25 @@ def test_a_model_is_used_on_a_folder_of_images(home: Path, photos: Path) -> None
     aegean("encode", "run", photos, "--out", "photo-codes.csv", cwd=home)
     aegean("reconstruct", "run", photos, "--out", "photos.png", cwd=home)
     assert (home / "photos.png").is_file()
+
+
+def test_partial_images_are_completed(home: Path, photos: Path) -> None:
+    """A row an image: it, what is known of it, its completions; the known half is the same in all of them."""
+    done = aegean("inpaint", "run", "--first", "3", "-n", "2", "--out", "top.png", cwd=home)
+    assert "2 completions of each of 3 images: top.png" in done.stdout
+    with Image.open(home / "top.png") as image:
+        pixels = np.asarray(image.convert("L")).astype(int)
+    assert pixels.shape == (3 * (48 + 3) - 3, 4 * (48 + 3) - 3)  # 8x8 pixels, six times as large, and gaps
+    original, partial, *drawn = (pixels[:, 51 * column : 51 * column + 48] for column in range(4))
+    for row in (0, 51, 102):
+        for other in (partial, *drawn):
+            assert (other[row : row + 24] == original[row : row + 24]).all()
+        assert (partial[row + 24 : row + 48] == 128).all()
+        assert any((one[row + 24 : row + 48] != original[row + 24 : row + 48]).any() for one in drawn)
+    Image.fromarray(255 * np.eye(8, dtype=np.uint8)).save(home / "mask.png")
+    aegean("inpaint", "run", photos, "--mask", "mask.png", "-n", "1", "--candidates", "2", "--out", "m.png", cwd=home)
+    aegean("inpaint", "run", photos, "--keep", "left", "-n", "1", "--candidates", "2", "--out", "left.png", cwd=home)
+    assert (home / "m.png").read_bytes() != (home / "left.png").read_bytes()
 
 
 def test_the_report_is_one_page_without_requests(home: Path) -> None:
@@ -243,6 +262,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(home: Path) -> None:
         (["evaluate", "nowhere"], "no run here"),
         (["sample", "run", "--class", "10"], "the model has the classes 0 to 9"),
         (["sample", "run", "--out", "x.gif"], "written as .png or .npz"),
+        (["inpaint", "run", "--keep", "middle"], "write top, bottom, left, right, or the share of rows"),
+        (["inpaint", "run", "--mask", "nothing.png"], "nothing.png: no such file"),
         (["predict", "run", "nowhere"], "nowhere"),
         (["encode", "run", "--out", "/proc/none/codes.csv"], "cannot be written"),
         (["data", "fetch", "mnits"], "did you mean 'mnist'?"),

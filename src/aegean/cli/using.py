@@ -1,4 +1,4 @@
-"""Commands that use a run: evaluate, sample, reconstruct, encode, predict, report."""
+"""Commands that use a run: evaluate, sample, reconstruct, inpaint, encode, predict, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aegean.cli.app import Images, RunArgument, Seed, Threads, app
-from aegean.cli.show import counter, evaluate_with_progress, print_results
+from aegean.cli.show import counter, counters, evaluate_with_progress, print_results
 from aegean.cli.steps import open_run, use_threads, write_report
 
 
@@ -73,6 +73,44 @@ def reconstruct(
         originals, rebuilt = reconstructions(opened, model, chosen, n, seed, advance)
     write_pairs(out, originals, rebuilt)
     print(f"{len(originals)} images and their reconstructions: {out}")
+
+
+@app.command(epilog="Example: aegean inpaint runs/demo --keep top -n 6 --out completions.png")
+def inpaint(
+    run: RunArgument,
+    images: Images = None,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", help="Known half: top (default), bottom, left, right; or a share of rows, as 0.3."),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", help="Instead: an image of the model's size, white where pixels are known.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Completions of each image.")] = 4,
+    first: Annotated[int, typer.Option("--first", min=1, max=10_000, help="How many of the images.")] = 8,
+    candidates: Annotated[
+        int, typer.Option("--candidates", min=1, max=100_000, help="Codes or completions weighed for each draw.")
+    ] = 100,
+    out: Annotated[
+        Path, typer.Option("--out", help="PNG; a row is an image, what is known of it, its completions.")
+    ] = Path("completions.png"),
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Complete images of which only some pixels are known (PixelGAN autoencoder, PixelCNN)."""
+    from aegean.use import completions, images_for, known_pixels, write_completions
+
+    use_threads(threads)
+    opened = open_run(run)
+    model = opened.model()
+    known = known_pixels(keep, mask, model.shape[1:])
+    chosen = images_for(opened, model, images)
+    with counters() as advance:
+        originals, drawn = completions(
+            opened, model, chosen, known, first, n, candidates, seed, lambda done, work: advance("drawing", done, work)
+        )
+    write_completions(out, originals, known, drawn)
+    print(f"{n} completions of each of {len(originals)} images: {out}")
 
 
 @app.command(epilog="Example: aegean encode runs/demo photos --out codes.csv")

@@ -199,8 +199,26 @@ def list_images(path: str) -> tuple[list[str], list[str]]:
     return sorted(images), sorted(others)
 
 
+def read_grey(path: str | Path) -> NDArray[np.uint8]:
+    """Read one image file as grey values, uint8 (h, w).
+
+    Raises:
+        DataError: there is no such file, or it is damaged or no image.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file; give a {_KINDS} image.")
+    pixels = _decode(Path(path), None, 1, "black", f"give a {_KINDS} image")
+    if isinstance(pixels, DataError):
+        raise pixels
+    return pixels
+
+
 def _decode(
-    path: Path, size: tuple[int, int] | None, channels: int | None, background: str
+    path: Path,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    background: str,
+    remedy: str = "remove it, or leave such files out with the setting skip_damaged: true",
 ) -> NDArray[np.uint8] | DataError:
     """Return grey (h, w) or colour (h, w, 3), or why the file cannot be read."""
     too_large = DataError(f"{path}: has more than {MAX_PIXELS} pixels; scale it down, or remove it.")
@@ -219,10 +237,7 @@ def _decode(
     except Exception as error:  # on damaged files, decoders raise whatever they stumble over
         text = getattr(error, "strerror", None) or str(error).replace(repr(str(path)), "")
         reason = " ".join(text.split()) or type(error).__name__
-        return DataError(
-            f"{path}: damaged, or not an image ({reason}); remove it, or leave such files out with the setting "
-            "skip_damaged: true."
-        )
+        return DataError(f"{path}: damaged, or not an image ({reason}); {remedy}.")
     if pixels.ndim == 3 and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]
     return pixels
