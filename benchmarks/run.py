@@ -11,9 +11,16 @@ from pathlib import Path
 from aegean.environment import describe_environment
 from aegean.files import atomic_write_json
 from aegean.train.precision import choose_device, choose_precision
-from benchmarks import aae_training, parzen, parzen_controls, start
+from benchmarks import aae_training, parzen, parzen_controls, pixelcnn_sampling, pixelcnn_training, start
 
-BENCHMARKS = {"aae-training": aae_training, "parzen": parzen, "parzen-controls": parzen_controls, "start": start}
+BENCHMARKS = {
+    "aae-training": aae_training,
+    "parzen": parzen,
+    "parzen-controls": parzen_controls,
+    "pixelcnn-sampling": pixelcnn_sampling,
+    "pixelcnn-training": pixelcnn_training,
+    "start": start,
+}
 
 
 def main(names: list[str]) -> None:

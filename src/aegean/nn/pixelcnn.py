@@ -20,11 +20,14 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.errors import ConfigError
 from aegean.nn.conditioning import LocationDependentBias, LocationInvariantBias, SpatialMap
-from aegean.nn.kernels.causal_blocks import apply_blocks, available
+from aegean.nn.kernels.causal_blocks import apply_layers, available
 from aegean.nn.mlp import Shape, channels_last
 
 #: How the PixelCNN conditions on a code (PixelGAN autoencoders, appendix A.2).
 Conditioning = Literal["location-invariant", "location-dependent", "input-channel"]
+
+#: What a condition adds to the vertical and to the horizontal stack of a layer.
+Biases = tuple[Tensor | None, Tensor | None]
 
 
 class PixelCNNConfig(Config):
@@ -146,27 +149,32 @@ class PixelCNN(nn.Module):
             ConfigError: the condition is missing, not wanted, or of the wrong length.
         """
         biases, spatial = self.condition_on(condition)
-        pixels = 2.0 * x - 1.0
-        # The image enters one row down (one column right); from here on a layer may see its own pixel.
-        v = _beside(F.pad(pixels, (0, 0, 1, -1)), spatial)
-        h = _beside(F.pad(pixels, (1, -1, 0, 0)), spatial)
-        first, *blocks = zip(self.causal_layers, biases, strict=True)
-        v, h = first[0](v, h, *first[1])
-        if blocks and self._fused(h):
-            condition = None if blocks[0][1][0] is None else _stacked([bias for _, bias in blocks])
-            top = apply_blocks(v, h, [block for block, _ in blocks], self.hidden, condition)
-        else:
-            for block, bias in blocks:
-                v, h = block(v, h, *bias)
+        pixels, layers = 2.0 * x - 1.0, self.causal_layers
+        top = self._top_by_kernel(pixels, biases, spatial)
+        if top is None:
+            v, h = _enter(pixels, spatial)
+            for layer, bias in zip(layers, biases, strict=True):
+                v, h = layer(v, h, *bias)
             top = F.relu(self.hidden(F.relu(h)), inplace=True)
         params: Tensor = self.output(top)
         return params
 
-    def _fused(self, h: Tensor) -> bool:
-        """Whether one kernel computes all blocks: in bfloat16 on a processor that multiplies such matrices."""
-        return h.dtype == torch.bfloat16 and h.device.type == "cpu" and available(self.config.channels)
+    def _top_by_kernel(self, pixels: Tensor, biases: Sequence[Biases], spatial: Tensor | None) -> Tensor | None:
+        """The hidden layer's output from one kernel for all layers, in bfloat16 on a processor that has it; else None.
 
-    def condition_on(self, condition: Tensor | None) -> tuple[list[tuple[Tensor | None, Tensor | None]], Tensor | None]:
+        Where a condition gives each pixel a bias or an input of its own, the first layer is done before it.
+        """
+        layers, on_cpu = self.causal_layers, pixels.device.type == "cpu"
+        bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        if len(layers) == 1 or not (on_cpu and bfloat16 and available(self.config.channels)):
+            return None
+        by_pixel = spatial is not None or isinstance(self.bias, LocationDependentBias) or pixels.requires_grad
+        if not by_pixel:
+            return apply_layers(pixels, None, layers, self.hidden, _stacked(biases))
+        v, h = layers[0](*_enter(pixels, spatial), *biases[0])
+        return apply_layers(v, h, layers[1:], self.hidden, _stacked(biases[1:]))
+
+    def condition_on(self, condition: Tensor | None) -> tuple[list[Biases], Tensor | None]:
         """Return the biases (vertical, horizontal) of each layer and the input map that a condition makes."""
         given = 0 if condition is None else condition.shape[-1]
         if given != self.condition:
@@ -228,10 +236,15 @@ class CausalLayer(nn.Module):
         return torch.tanh(a) * torch.sigmoid(b)
 
 
-def _stacked(biases: Sequence[tuple[Tensor | None, Tensor | None]]) -> Tensor:
-    """Biases (n, width, 1, 1) of both stacks of several blocks as (n, blocks, 2, width)."""
+def _stacked(biases: Sequence[Biases]) -> Tensor | None:
+    """Biases (n, width, 1, 1) of both stacks of several layers as (n, layers, 2, width), or None."""
     flat = [bias.flatten(1) for pair in biases for bias in pair if bias is not None]
-    return torch.stack(flat, dim=1).reshape(len(flat[0]), len(biases), 2, -1)
+    return torch.stack(flat, dim=1).reshape(len(flat[0]), len(biases), 2, -1) if flat else None
+
+
+def _enter(pixels: Tensor, spatial: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Inputs of both stacks: the image one row down, and one column right. From here a layer may see its own pixel."""
+    return _beside(F.pad(pixels, (0, 0, 1, -1)), spatial), _beside(F.pad(pixels, (1, -1, 0, 0)), spatial)
 
 
 def _beside(image: Tensor, spatial: Tensor | None) -> Tensor:

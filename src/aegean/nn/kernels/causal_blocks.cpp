@@ -74,34 +74,27 @@ inline void store32(bf16* p, __m512 low, __m512 high) {
     _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
-inline __m512 exp16(__m512 x) {  // relative error below 2e-7
-    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(87.0f));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 y = _mm512_set1_ps(1.9875691500e-4f);
-    for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-        y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(c));
-    y = _mm512_fmadd_ps(y, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
-    return _mm512_scalef_ps(y, n);
-}
-
-inline __m512 reciprocal(__m512 x) {  // relative error below 1e-7
-    const __m512 y = _mm512_rcp14_ps(x);
-    return _mm512_mul_ps(y, _mm512_fnmadd_ps(x, y, _mm512_set1_ps(2.0f)));
-}
-
-struct Gate {  // tanh(a) and sigmoid(b), by one division for both
+// tanh(a) and sigmoid(b) = (1 + tanh(b / 2)) / 2, by one division for both. tanh is its continued fraction (Lambert, 1770)
+// down to the seventh step, off by less than 1e-4, a twentieth of what rounding to bfloat16 costs.
+struct Gate {
     __m512 tanh, sigmoid;
     Gate(__m512 a, __m512 b) {
-        const __m512 one = _mm512_set1_ps(1.0f), zero = _mm512_setzero_ps();
-        a = _mm512_min_ps(_mm512_max_ps(a, _mm512_set1_ps(-15.0f)), _mm512_set1_ps(15.0f));
-        b = _mm512_min_ps(_mm512_max_ps(b, _mm512_set1_ps(-30.0f)), _mm512_set1_ps(30.0f));
-        const __m512 e = exp16(_mm512_sub_ps(zero, _mm512_add_ps(a, a))), f = exp16(_mm512_sub_ps(zero, b));
-        const __m512 one_e = _mm512_add_ps(one, e), one_f = _mm512_add_ps(one, f);
-        const __m512 inverse = reciprocal(_mm512_mul_ps(one_e, one_f));
-        sigmoid = _mm512_mul_ps(one_e, inverse);
-        tanh = _mm512_mul_ps(_mm512_mul_ps(_mm512_sub_ps(one, e), one_f), inverse);
+        const __m512 half = _mm512_set1_ps(0.5f), bound = _mm512_set1_ps(4.97f), low = _mm512_set1_ps(-4.97f);
+        a = _mm512_min_ps(_mm512_max_ps(a, low), bound);
+        b = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(half, b), low), bound);
+        __m512 over_a, under_a, over_b, under_b;
+        fraction(a, over_a, under_a);
+        fraction(b, over_b, under_b);
+        const __m512 inverse = _mm512_rcp14_ps(_mm512_mul_ps(under_a, under_b));
+        tanh = _mm512_mul_ps(_mm512_mul_ps(over_a, under_b), inverse);
+        sigmoid = _mm512_fmadd_ps(half, _mm512_mul_ps(_mm512_mul_ps(over_b, under_a), inverse), half);
+    }
+    static void fraction(__m512 x, __m512& over, __m512& under) {
+        const __m512 x2 = _mm512_mul_ps(x, x), last = _mm512_set1_ps(135135.0f);
+        over = _mm512_fmadd_ps(_mm512_add_ps(x2, _mm512_set1_ps(378.0f)), x2, _mm512_set1_ps(17325.0f));
+        over = _mm512_mul_ps(_mm512_fmadd_ps(over, x2, last), x);
+        under = _mm512_fmadd_ps(x2, _mm512_set1_ps(28.0f), _mm512_set1_ps(3150.0f));
+        under = _mm512_fmadd_ps(_mm512_fmadd_ps(under, x2, _mm512_set1_ps(62370.0f)), x2, last);
     }
 };
 
@@ -235,34 +228,71 @@ struct Shape {
     int images, height, width;  // pixels
     int channels, gated;        // of a stack; tanh x sigmoid units, on twice the channels
     int blocks, rows, columns;  // of the vertical convolution
+    int inputs, first_rows, first_columns;  // channels of the image and the first layer's kernel, or 0: no first layer
     int threads;
+};
+
+// What one layer reads. The first layer's convolutions are on few channels, so each pixel's whole neighbourhood is laid
+// out as its channels, and they become products with a single tap.
+struct Layer {
+    int v_channels, h_channels;      // multiples of 32
+    std::vector<int> v_taps, h_taps; // steps from a pixel to what each tap sees
+    int v_inputs, h_inputs;          // channels that weights are given for, of the image or a stack
+    int v_area, h_area;              // and taps
+    bool residual;
+    size_t vertical, bias_v, horizontal, bias_h, link, out, bias_o, end;  // where its parameters stand
 };
 
 struct Plan {
     Shape s;
-    int c, w, pad, taps;     // channels, width before the non-linearity, empty columns, taps of the horizontal stack
-    int stride, pixels, room;  // pixels of a padded row, of the padded image (a multiple of B), of a buffer
-    int before;              // pixels in front of pixel 0
-    size_t block_weights;    // of the parameters of one block, as they are given
+    int c, w, pad;               // channels, width before the non-linearity, empty columns
+    int stride, pixels, room;    // pixels of a padded row, of the padded image (a multiple of B), of a buffer
+    int before;                  // pixels in front of pixel 0
+    std::vector<Layer> layers;
+    size_t hidden, parameters;   // where the hidden layer's weights stand; how many parameters there are
     std::vector<uint8_t> valid;
 
     explicit Plan(const Shape& shape) : s(shape) {
         c = s.channels;
         w = s.gated ? 2 * c : c;
         pad = s.columns / 2;
-        taps = s.columns / 2 + 1;
         stride = s.width + pad;
         pixels = (s.height * stride + B - 1) / B * B;
         before = ((s.rows - 1) * stride + pad + B - 1) / B * B;
         room = before + pixels + before + B;
         if (room / B % 2 == 0) room += B;  // rows of transposed maps an odd number of cache lines apart share no cache set
-        block_weights = size_t(w) * c * s.rows * s.columns + w + size_t(w) * c * taps + w + size_t(w) * w + size_t(c) * c + c;
         valid.resize(pixels);
         for (int p = 0; p < pixels; p++) valid[p] = p < s.height * stride && p % stride < s.width;
+        size_t at = 0;
+        if (s.inputs) {
+            const int area = s.first_rows * s.first_columns, taps = s.first_columns / 2;
+            layers.push_back({round_up(area * s.inputs), round_up(taps * s.inputs), {0}, {0}, s.inputs, s.inputs, area, taps, false});
+            place(layers.back(), at);
+        }
+        for (int l = 0; l < s.blocks; l++) {
+            Layer block{c, c, {}, {}, c, c, s.rows * s.columns, pad + 1, true};
+            for (int row = 0; row < s.rows; row++)
+                for (int column = 0; column < s.columns; column++)
+                    block.v_taps.push_back((row - (s.rows - 1)) * stride + column - pad);
+            for (int tap = 0; tap <= pad; tap++) block.h_taps.push_back(tap - pad);
+            layers.push_back(block);
+            place(layers.back(), at);
+        }
+        hidden = at;
+        parameters = hidden + size_t(c) * c + c;
     }
-    int up(int row, int column) const {  // from a pixel to what a vertical tap sees
-        return (row - (s.rows - 1)) * stride + column - pad;
+    static int round_up(int channels) { return (channels + B - 1) / B * B; }
+    void place(Layer& layer, size_t& at) const {
+        layer.vertical = at;
+        layer.bias_v = at += size_t(w) * layer.v_inputs * layer.v_area;
+        layer.horizontal = at += w;
+        layer.bias_h = at += size_t(w) * layer.h_inputs * layer.h_area;
+        layer.link = at += w;
+        layer.out = at += size_t(w) * w;
+        layer.bias_o = at += size_t(c) * c;
+        layer.end = at += c;
     }
+    bool is_first(const Layer& layer) const { return !layer.residual; }
 };
 
 struct Head {  // relu(hidden(relu(h))), packed
@@ -290,42 +320,40 @@ void pack(bf16* to, int chunks_k, int chunks_n, long step_n, long step_k, F valu
         }
 }
 
-struct Pointers {  // into the parameters of one block, in the order of `block_weights`
-    size_t vertical, bias_v, horizontal, bias_h, link, out, bias_o;
-    explicit Pointers(const Plan& p) {
-        vertical = 0;
-        bias_v = vertical + size_t(p.w) * p.c * p.s.rows * p.s.columns;
-        horizontal = bias_v + p.w;
-        bias_h = horizontal + size_t(p.w) * p.c * p.taps;
-        link = bias_h + p.w;
-        out = link + size_t(p.w) * p.w;
-        bias_o = out + size_t(p.c) * p.c;
-    }
-};
-
-std::vector<Weights> pack_all(const Plan& p, const float* parameters, bool backward) {
-    const int kc = p.c / B, kw = p.w / B, area = p.s.rows * p.s.columns;
-    const Pointers at(p);
-    std::vector<Weights> all(p.s.blocks);
-    for (int l = 0; l < p.s.blocks; l++) {
-        const float* given = parameters + l * p.block_weights;
+std::vector<Weights> pack_all(const Plan& p, const float* given, bool backward) {
+    const int kc = p.c / B, kw = p.w / B;
+    std::vector<Weights> all(p.layers.size());
+    for (size_t l = 0; l < all.size(); l++) {
+        const Layer& layer = p.layers[l];
         Weights& to = all[l];
-        to.bias_v = given + at.bias_v;
-        to.bias_h = given + at.bias_h;
-        to.bias_o = given + at.bias_o;
-        const float *V = given + at.vertical, *H = given + at.horizontal, *L = given + at.link, *O = given + at.out;
-        const auto v = [&](int o, int i, int t) { return V[(size_t(o) * p.c + i) * area + t]; };
-        const auto h = [&](int o, int i, int t) { return H[(size_t(o) * p.c + i) * p.taps + t]; };
+        to.bias_v = given + layer.bias_v;
+        to.bias_h = given + layer.bias_h;
+        to.bias_o = given + layer.bias_o;
+        const float *V = given + layer.vertical, *H = given + layer.horizontal, *L = given + layer.link, *O = given + layer.out;
+        const bool first = p.is_first(layer);
+        // Output o, channel i of tap t; where all taps are channels of one, as (tap, input).
+        const auto weight = [&](const float* from, int inputs, int area, int o, int i, int t) {
+            if (first) {
+                t = i / inputs;
+                i %= inputs;
+                if (t >= area) return 0.0f;
+            }
+            return from[(size_t(o) * inputs + i) * area + t];
+        };
+        const auto v = [&](int o, int i, int t) { return weight(V, layer.v_inputs, layer.v_area, o, i, t); };
+        const auto h = [&](int o, int i, int t) { return weight(H, layer.h_inputs, layer.h_area, o, i, t); };
+        const int v_taps = layer.v_taps.size(), h_taps = layer.h_taps.size();
+        const int v_chunks = layer.v_channels / B, h_chunks = layer.h_channels / B;
         // [chunk of outputs][tap][chunk of inputs]: the terms of one product stand one after the other
-        to.forward_u.resize(size_t(kw) * area * kc * 1024);
-        for (int t = 0; t < area; t++)
-            pack(&to.forward_u[size_t(t) * kc * 1024], kc, kw, long(area) * kc * 1024, 1024,
+        to.forward_u.resize(size_t(kw) * v_taps * v_chunks * 1024);
+        for (int t = 0; t < v_taps; t++)
+            pack(&to.forward_u[size_t(t) * v_chunks * 1024], v_chunks, kw, long(v_taps) * v_chunks * 1024, 1024,
                  [&](int k, int n) { return v(n, k, t); });
-        const int terms_s = kw + p.taps * kc;
+        const int terms_s = kw + h_taps * h_chunks;
         to.forward_s.resize(size_t(kw) * terms_s * 1024);
         pack(&to.forward_s[0], kw, kw, terms_s * 1024, 1024, [&](int k, int n) { return L[size_t(n) * p.w + k]; });
-        for (int t = 0; t < p.taps; t++)
-            pack(&to.forward_s[size_t(kw + t * kc) * 1024], kc, kw, terms_s * 1024, 1024,
+        for (int t = 0; t < h_taps; t++)
+            pack(&to.forward_s[size_t(kw + t * h_chunks) * 1024], h_chunks, kw, terms_s * 1024, 1024,
                  [&](int k, int n) { return h(n, k, t); });
         to.forward_o.resize(size_t(kc) * kc * 1024);
         pack(&to.forward_o[0], kc, kc, kc * 1024, 1024, [&](int k, int n) { return O[size_t(n) * p.c + k]; });
@@ -334,13 +362,14 @@ std::vector<Weights> pack_all(const Plan& p, const float* parameters, bool backw
         pack(&to.back_o[0], kc, kc, kc * 1024, 1024, [&](int k, int n) { return O[size_t(k) * p.c + n]; });
         to.back_link.resize(size_t(kw) * kw * 1024);
         pack(&to.back_link[0], kw, kw, kw * 1024, 1024, [&](int k, int n) { return L[size_t(k) * p.w + n]; });
-        to.back_h.resize(size_t(kc) * p.taps * kw * 1024);
-        for (int t = 0; t < p.taps; t++)
-            pack(&to.back_h[size_t(t) * kw * 1024], kw, kc, long(p.taps) * kw * 1024, 1024,
+        if (first) continue;  // nobody asks for the image's gradient
+        to.back_h.resize(size_t(kc) * h_taps * kw * 1024);
+        for (int t = 0; t < h_taps; t++)
+            pack(&to.back_h[size_t(t) * kw * 1024], kw, kc, long(h_taps) * kw * 1024, 1024,
                  [&](int k, int n) { return h(k, n, t); });
-        to.back_v.resize(size_t(kc) * area * kw * 1024);
-        for (int t = 0; t < area; t++)
-            pack(&to.back_v[size_t(t) * kw * 1024], kw, kc, long(area) * kw * 1024, 1024,
+        to.back_v.resize(size_t(kc) * v_taps * kw * 1024);
+        for (int t = 0; t < v_taps; t++)
+            pack(&to.back_v[size_t(t) * kw * 1024], kw, kc, long(v_taps) * kw * 1024, 1024,
                  [&](int k, int n) { return v(k, n, t); });
     }
     return all;
@@ -348,7 +377,7 @@ std::vector<Weights> pack_all(const Plan& p, const float* parameters, bool backw
 
 Head pack_head(const Plan& p, const float* parameters) {  // they stand after those of the blocks
     const int kc = p.c / B;
-    const float* W = parameters + p.s.blocks * p.block_weights;
+    const float* W = parameters + p.hidden;
     Head to{W + size_t(p.c) * p.c, std::vector<bf16>(size_t(kc) * kc * 1024), std::vector<bf16>(size_t(kc) * kc * 1024)};
     pack(&to.forward[0], kc, kc, kc * 1024, 1024, [&](int k, int n) { return W[size_t(n) * p.c + k]; });
     pack(&to.back[0], kc, kc, kc * 1024, 1024, [&](int k, int n) { return W[size_t(k) * p.c + n]; });
@@ -369,50 +398,79 @@ void read_image(const Plan& p, const bf16* from, bf16* to) {
         std::memcpy(to + size_t(i) * p.stride * p.c, from + size_t(i) * p.s.width * p.c, 2 * size_t(p.s.width) * p.c);
 }
 
+// Lay the neighbourhood of each pixel of an image (height, width, inputs) out as its channels: (taps, inputs), then 0.
+// `rows` rows above the pixel and `columns` / 2 columns on both sides, or, without rows, the columns left of it.
+void unfold(const Plan& p, const bf16* image, int rows, int columns, int channels, bf16* to) {
+    const int inputs = p.s.inputs, half = columns / 2, taps = rows ? columns : half;
+    for (int i = 0; i < p.s.height; i++)
+        for (int j = 0; j < p.s.width; j++) {
+            bf16* at = to + (size_t(i) * p.stride + j) * channels;
+            for (int r = 0; r < std::max(rows, 1); r++)
+                for (int t = 0; t < taps; t++, at += inputs) {
+                    const int y = rows ? i + r - rows : i, x = j + t - half;
+                    const bool inside = y >= 0 && x >= 0 && x < p.s.width;
+                    for (int c = 0; c < inputs; c++)
+                        at[c] = inside ? image[(size_t(y) * p.s.width + x) * inputs + c] : 0;
+                }
+        }
+}
+
 void write_image(const Plan& p, const bf16* from, bf16* to) {
     for (int i = 0; i < p.s.height; i++)
         std::memcpy(to + size_t(i) * p.s.width * p.c, from + size_t(i) * p.stride * p.c, 2 * size_t(p.s.width) * p.c);
 }
 
-// The non-linearity of 16 channels of a pixel, from c on.
-inline __m512 activate16(const Plan& p, const bf16* u, int c) {
-    if (!p.s.gated) return _mm512_max_ps(load16(u + c), _mm512_setzero_ps());
-    const Gate gate(load16(u + c), load16(u + p.c + c));
-    return _mm512_mul_ps(gate.tanh, gate.sigmoid);
+// The non-linearity of 32 channels of a pixel, from c on: sums u (w) in float32 to g (c). `kept` (w) is what its gradient
+// takes: u, or tanh and sigmoid.
+inline void activate(const Plan& p, const float* u, int c, bf16* kept, bf16* g) {
+    const __m512 low = _mm512_loadu_ps(u + c), high = _mm512_loadu_ps(u + c + 16);
+    if (p.s.gated) {
+        const Gate a(low, _mm512_loadu_ps(u + p.c + c)), b(high, _mm512_loadu_ps(u + p.c + c + 16));
+        store32(kept + c, a.tanh, b.tanh);
+        store32(kept + p.c + c, a.sigmoid, b.sigmoid);
+        store32(g + c, _mm512_mul_ps(a.tanh, a.sigmoid), _mm512_mul_ps(b.tanh, b.sigmoid));
+    } else {
+        store32(kept + c, low, high);
+        store32(g + c, _mm512_max_ps(low, _mm512_setzero_ps()), _mm512_max_ps(high, _mm512_setzero_ps()));
+    }
 }
 
-// The same, with its gradient: from dg to du, one value a channel or two (tanh's, sigmoid's).
-inline __m512 derive(const Plan& p, const bf16* u, __m512 dg, int c, __m512* du) {
+// The gradient, 16 channels from c on: dg to du, one value a channel or two (tanh's, sigmoid's). Returns g.
+inline __m512 derive(const Plan& p, const bf16* kept, __m512 dg, int c, __m512* du) {
+    const __m512 x = load16(kept + c);
     if (!p.s.gated) {
-        const __m512 x = load16(u + c);
         du[0] = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), dg);
         return _mm512_max_ps(x, _mm512_setzero_ps());
     }
-    const __m512 one = _mm512_set1_ps(1.0f);
-    const Gate gate(load16(u + c), load16(u + p.c + c));
-    const __m512 g = _mm512_mul_ps(gate.tanh, gate.sigmoid);
-    du[0] = _mm512_mul_ps(dg, _mm512_mul_ps(gate.sigmoid, _mm512_fnmadd_ps(gate.tanh, gate.tanh, one)));
-    du[1] = _mm512_mul_ps(dg, _mm512_mul_ps(g, _mm512_sub_ps(one, gate.sigmoid)));
+    const __m512 one = _mm512_set1_ps(1.0f), sigmoid = load16(kept + p.c + c), g = _mm512_mul_ps(x, sigmoid);
+    du[0] = _mm512_mul_ps(dg, _mm512_mul_ps(sigmoid, _mm512_fnmadd_ps(x, x, one)));
+    du[1] = _mm512_mul_ps(dg, _mm512_mul_ps(g, _mm512_sub_ps(one, sigmoid)));
     return g;
 }
 
 struct Work {  // of one thread
     const Plan& p;
-    std::vector<Buffer> v, h, u, s;  // inputs of each block (one more for its outputs), and what it keeps
+    // Inputs of each layer (one more for the outputs of the last), and what each keeps: u, and what the gradients of
+    // the non-linearities of both stacks take.
+    std::vector<Buffer> v, h, u, u_kept, s_kept;
     Buffer g, ds, du, dh[2], dv[2], top;
     Array<float> sums, bias;
     Array<bf16> vt, ht, ut, gt, ds_pairs, du_pairs, dh_pairs;
 
+    // Without the backward pass layers take turns with two sets of buffers.
     Work(const Plan& plan, bool backward) : p(plan) {
-        const int kept = backward ? p.s.blocks : 1;
-        v.resize(kept + 1);
-        h.resize(kept + 1);
-        u.resize(kept);
-        s.resize(kept);
-        for (auto& buffer : v) buffer.make(p, p.c);
-        for (auto& buffer : h) buffer.make(p, p.c);
-        for (auto& buffer : u) buffer.make(p, p.w);
-        for (auto& buffer : s) buffer.make(p, p.w);
+        const int layers = p.layers.size(), kept = backward ? layers : std::min(layers, 2);
+        int widest = p.c;
+        for (const Layer& layer : p.layers) widest = std::max({widest, layer.v_channels, layer.h_channels});
+        for (auto* set : {&v, &h}) set->resize(kept + 1);
+        for (auto* set : {&u, &u_kept, &s_kept}) set->resize(backward ? layers : 1);
+        for (int l = 0; l <= kept; l++) {
+            const bool first = l == 0 && p.s.inputs;
+            v[l].make(p, first ? p.layers[0].v_channels : p.c);
+            h[l].make(p, first ? p.layers[0].h_channels : p.c);
+        }
+        for (auto* set : {&u, &u_kept, &s_kept})
+            for (auto& buffer : *set) buffer.make(p, p.w);
         g.make(p, p.c);
         top.make(p, p.c);
         sums.make(size_t(B) * p.w);
@@ -424,8 +482,8 @@ struct Work {  // of one thread
             dh[i].make(p, p.c);
             dv[i].make(p, p.c);
         }
-        vt.make(size_t(p.room) * p.c);
-        ht.make(size_t(p.room) * p.c);
+        vt.make(size_t(p.room) * widest);
+        ht.make(size_t(p.room) * widest);
         ut.make(size_t(p.room) * p.w);
         gt.make(size_t(p.room) * p.c);
         ds_pairs.make(size_t(p.pixels) * p.w);
@@ -433,54 +491,99 @@ struct Work {  // of one thread
         dh_pairs.make(size_t(p.pixels) * p.c);
     }
 
-    // One block of one image. `condition` holds its biases, (2, w), or is null.
-    void forward(const Weights& net, const float* condition, const bf16* v_in, const bf16* h_in, bf16* u_out, bf16* s_out,
-                 bf16* v_out, bf16* h_out) {
-        const int kc = p.c / B, kw = p.w / B, area = p.s.rows * p.s.columns, terms_s = kw + p.taps * kc;
+    // Where the inputs of a layer are.
+    int slot(int l, bool backward) const { return backward || l == 0 ? l : 1 + (l - 1) % 2; }
+
+    // All layers on one image: (height, width, inputs), or the inputs of the first block's stacks. Returns h.
+    const bf16* forward(const std::vector<Weights>& nets, const Head& head, const float* condition, const bf16* v_in,
+                        const bf16* h_in, bool backward) {
+        if (p.s.inputs) {
+            unfold(p, v_in, p.s.first_rows, p.s.first_columns, p.layers[0].v_channels, v[0].p);
+            unfold(p, v_in, 0, p.s.first_columns, p.layers[0].h_channels, h[0].p);
+        } else {
+            read_image(p, v_in, v[0].p);
+            read_image(p, h_in, h[0].p);
+        }
+        const int layers = p.layers.size();
+        for (int l = 0; l < layers; l++) {
+            const int from = slot(l, backward), to = slot(l + 1, backward), kept = backward ? l : 0;
+            forward(p.layers[l], nets[l], condition ? condition + 2 * l * p.w : nullptr, v[from].p, h[from].p, u[kept].p,
+                    u_kept[kept].p, s_kept[kept].p, v[to].p, h[to].p);
+        }
+        const bf16* out = h[slot(layers, backward)].p;
+        forward_head(head, out);
+        return out;
+    }
+
+    static void point(std::vector<Term>& terms, const std::vector<bf16>& packed, int chunk) {
+        for (size_t t = 0; t < terms.size(); t++) terms[t].b = &packed[(chunk * terms.size() + t) * 1024];
+    }
+
+    static void add_terms(std::vector<Term>& terms, const bf16* from, int channels, long step) {
+        for (int k = 0; k < channels; k += B) terms.push_back({from + step * channels + k, channels, nullptr});
+    }
+
+    // outputs / 32 products of the terms, for 32 pixels, into `sums`.
+    void multiply(std::vector<Term>& terms, const std::vector<bf16>& packed, int outputs, int px) {
+        for (int n = 0; n < outputs; n += B) {
+            point(terms, packed, n / B);
+            product(sums.get() + n, p.w, terms.data(), terms.size(), px);
+        }
+    }
+
+    // One layer of one image. `condition` holds its biases, (2, w), or is null.
+    void forward(const Layer& layer, const Weights& net, const float* condition, const bf16* v_in, const bf16* h_in,
+                 bf16* u_out, bf16* u_keep, bf16* s_keep, bf16* v_out, bf16* h_out) {
         float *bias_v = bias.get(), *bias_h = bias_v + p.w, *acc = sums.get();
         for (int c = 0; c < p.w; c++) {
             bias_v[c] = net.bias_v[c] + (condition ? condition[c] : 0.0f);
             bias_h[c] = net.bias_h[c] + (condition ? condition[p.w + c] : 0.0f);
         }
-        std::vector<Term> vertical(area * kc), beside(terms_s), way_out(kc);
-        for (int r = 0, t = 0; r < p.s.rows; r++)
-            for (int col = 0; col < p.s.columns; col++)
-                for (int k = 0; k < kc; k++, t++) vertical[t] = {v_in + long(p.up(r, col)) * p.c + B * k, p.c, nullptr};
-        for (int k = 0; k < kw; k++) beside[k] = {u_out + B * k, p.w, nullptr};
-        for (int tap = 0; tap < p.taps; tap++)
-            for (int k = 0; k < kc; k++)
-                beside[kw + tap * kc + k] = {h_in + long(tap - (p.taps - 1)) * p.c + B * k, p.c, nullptr};
-        for (int k = 0; k < kc; k++) way_out[k] = {g.p + B * k, p.c, nullptr};
-        const auto point = [](std::vector<Term>& terms, const std::vector<bf16>& packed, int chunk) {
-            for (size_t t = 0; t < terms.size(); t++) terms[t].b = &packed[(chunk * terms.size() + t) * 1024];
-        };
-
+        std::vector<Term> vertical, beside, way_out;
+        for (int tap : layer.v_taps) add_terms(vertical, v_in, layer.v_channels, tap);
+        add_terms(beside, u_out, p.w, 0);
+        for (int tap : layer.h_taps) add_terms(beside, h_in, layer.h_channels, tap);
+        add_terms(way_out, g.p, p.c, 0);
         for (int px = 0; px < p.pixels; px += B) {
-            for (int n = 0; n < kw; n++) {
-                point(vertical, net.forward_u, n);
-                product(acc + B * n, p.w, vertical.data(), area * kc, px);
-            }
-            finish(acc, bias_v, px, u_out, v_out);
-            for (int n = 0; n < kw; n++) {
-                point(beside, net.forward_s, n);
-                product(acc + B * n, p.w, beside.data(), terms_s, px);
-            }
-            finish(acc, bias_h, px, s_out, g.p);
-            for (int n = 0; n < kc; n++) {
-                point(way_out, net.forward_o, n);
-                product(acc + B * n, p.w, way_out.data(), kc, px);
-            }
+            multiply(vertical, net.forward_u, p.w, px);
             for (int i = 0; i < B; i++) {
                 if (!p.valid[px + i]) continue;  // stays 0
+                const size_t at = size_t(px + i) * p.w;
+                float* sum = acc + i * p.w;
+                add(sum, bias_v, p.w);
+                for (int c = 0; c < p.w; c += 32)
+                    store32(u_out + at + c, _mm512_loadu_ps(sum + c), _mm512_loadu_ps(sum + c + 16));
+                for (int c = 0; c < p.c; c += 32) activate(p, sum, c, u_keep + at, v_out + size_t(px + i) * p.c);
+            }
+            multiply(beside, net.forward_s, p.w, px);
+            for (int i = 0; i < B; i++) {
+                if (!p.valid[px + i]) continue;
+                float* sum = acc + i * p.w;
+                add(sum, bias_h, p.w);
+                for (int c = 0; c < p.c; c += 32)
+                    activate(p, sum, c, s_keep + size_t(px + i) * p.w, g.p + size_t(px + i) * p.c);
+            }
+            multiply(way_out, net.forward_o, p.c, px);
+            for (int i = 0; i < B; i++) {
+                if (!p.valid[px + i]) continue;
+                float* sum = acc + i * p.w;
+                add(sum, net.bias_o, p.c);
                 for (int c = 0; c < p.c; c += 32) {
-                    const float* from = acc + i * p.w + c;
                     const size_t at = size_t(px + i) * p.c + c;
-                    __m512 low = _mm512_add_ps(_mm512_loadu_ps(from), _mm512_loadu_ps(net.bias_o + c));
-                    __m512 high = _mm512_add_ps(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(net.bias_o + c + 16));
-                    store32(h_out + at, _mm512_add_ps(low, load16(h_in + at)), _mm512_add_ps(high, load16(h_in + at + 16)));
+                    __m512 low = _mm512_loadu_ps(sum + c), high = _mm512_loadu_ps(sum + c + 16);
+                    if (layer.residual) {
+                        low = _mm512_add_ps(low, load16(h_in + at));
+                        high = _mm512_add_ps(high, load16(h_in + at + 16));
+                    }
+                    store32(h_out + at, low, high);
                 }
             }
         }
+    }
+
+    static void add(float* to, const float* from, int count) {
+        for (int c = 0; c < count; c += 16)
+            _mm512_storeu_ps(to + c, _mm512_add_ps(_mm512_loadu_ps(to + c), _mm512_loadu_ps(from + c)));
     }
 
     // The hidden layer after the blocks: h to top, with relu(h) in g.
@@ -549,75 +652,45 @@ struct Work {  // of one thread
         outer(d_weights, gt.get() + p.before, p.c, dh_pairs.get(), p.c, p.pixels / B);
     }
 
-    void finish(const float* acc, const float* bias, int px, bf16* before, bf16* after) {
-        for (int i = 0; i < B; i++) {
-            if (!p.valid[px + i]) continue;
-            bf16* u = before + size_t(px + i) * p.w;
-            for (int c = 0; c < p.w; c += 32)
-                store32(u + c, _mm512_add_ps(_mm512_loadu_ps(acc + i * p.w + c), _mm512_loadu_ps(bias + c)),
-                        _mm512_add_ps(_mm512_loadu_ps(acc + i * p.w + c + 16), _mm512_loadu_ps(bias + c + 16)));
-            bf16* v = after + size_t(px + i) * p.c;
-            for (int c = 0; c < p.c; c += 32) store32(v + c, activate16(p, u, c), activate16(p, u, c + 16));
-        }
-    }
-
-    // Gradients of one block. dh, dv: those of its outputs, replaced by those of its inputs; dv_known: false above the
-    // last block. d_parameters: as the parameters, but each tap's matrix is (inputs, outputs). d_condition: (2, w).
-    void backward(const Weights& net, const Buffer& v_in, const Buffer& h_in, const Buffer& u_kept, const Buffer& s_kept,
-                  int& now, bool dv_known, float* d_weights, float* d_condition) {
-        const int kc = p.c / B, kw = p.w / B, area = p.s.rows * p.s.columns;
-        float* acc = sums.get();
+    // Gradients of layer l. dh[now], dv[now]: those of its outputs, replaced by those of its inputs (not of an image);
+    // dv_known: false above the last layer. d_parameters: each tap's matrix is (inputs, outputs). d_condition: (2, w).
+    void backward(int l, const Weights& net, int& now, bool dv_known, float* d_parameters, float* d_condition) {
+        const Layer& layer = p.layers[l];
+        float *acc = sums.get(), *dbias_v = d_condition, *dbias_h = d_condition + p.w, *dbias_o = d_parameters + layer.bias_o;
         const bf16 *dh_out = dh[now].p, *dv_out = dv[now].p;
         bf16 *dh_in = dh[1 - now].p, *dv_in = dv[1 - now].p;
         now = 1 - now;
-        float *dbias_v = d_condition, *dbias_h = d_condition + p.w, *dbias_o = bias.get();
-        std::fill(dbias_o, dbias_o + p.c, 0.0f);
-
-        std::vector<Term> from_out(kc), from_link(kw), from_h(p.taps * kw), from_v(area * kw);
-        for (int k = 0; k < kc; k++) from_out[k] = {dh_out + B * k, p.c, nullptr};
-        for (int k = 0; k < kw; k++) from_link[k] = {ds.p + B * k, p.w, nullptr};
-        for (int tap = 0; tap < p.taps; tap++)
-            for (int k = 0; k < kw; k++)
-                from_h[tap * kw + k] = {ds.p + long(p.taps - 1 - tap) * p.w + B * k, p.w, nullptr};
-        for (int r = 0, t = 0; r < p.s.rows; r++)
-            for (int col = 0; col < p.s.columns; col++)
-                for (int k = 0; k < kw; k++, t++) from_v[t] = {du.p - long(p.up(r, col)) * p.w + B * k, p.w, nullptr};
-        const auto point = [](std::vector<Term>& terms, const std::vector<bf16>& packed, int chunk) {
-            for (size_t t = 0; t < terms.size(); t++) terms[t].b = &packed[(chunk * terms.size() + t) * 1024];
-        };
+        std::vector<Term> from_out, from_link, from_h, from_v;
+        add_terms(from_out, dh_out, p.c, 0);
+        add_terms(from_link, ds.p, p.w, 0);
+        for (int tap : layer.h_taps) add_terms(from_h, ds.p, p.w, -tap);
+        for (int tap : layer.v_taps) add_terms(from_v, du.p, p.w, -tap);
 
         for (int px = 0; px < p.pixels; px += B) {
-            for (int n = 0; n < kc; n++) {
-                point(from_out, net.back_o, n);
-                product(acc + B * n, p.w, from_out.data(), kc, px);
-            }
+            multiply(from_out, net.back_o, p.c, px);
             for (int i = 0; i < B; i++) {
                 if (!p.valid[px + i]) continue;
-                const bf16* s_at = s_kept.p + size_t(px + i) * p.w;
+                const bf16 *kept = s_kept[l].p + size_t(px + i) * p.w, *dh_at = dh_out + size_t(px + i) * p.c;
                 bf16 *to = ds.p + size_t(px + i) * p.w, *g_at = g.p + size_t(px + i) * p.c;
-                const bf16* dh_at = dh_out + size_t(px + i) * p.c;
                 for (int c = 0; c < p.c; c += 16)
                     _mm512_storeu_ps(dbias_o + c, _mm512_add_ps(_mm512_loadu_ps(dbias_o + c), load16(dh_at + c)));
                 for (int c = 0; c < p.c; c += 32) {
                     __m512 low[2], high[2];
-                    const __m512 g_low = derive(p, s_at, _mm512_loadu_ps(acc + i * p.w + c), c, low);
-                    store32(g_at + c, g_low, derive(p, s_at, _mm512_loadu_ps(acc + i * p.w + c + 16), c + 16, high));
+                    const __m512 g_low = derive(p, kept, _mm512_loadu_ps(acc + i * p.w + c), c, low);
+                    store32(g_at + c, g_low, derive(p, kept, _mm512_loadu_ps(acc + i * p.w + c + 16), c + 16, high));
                     for (int part = 0; part <= p.s.gated; part++) put(to, dbias_h, part * p.c + c, low[part], high[part]);
                 }
             }
-            for (int n = 0; n < kw; n++) {
-                point(from_link, net.back_link, n);
-                product(acc + B * n, p.w, from_link.data(), kw, px);
-            }
+            multiply(from_link, net.back_link, p.w, px);
             for (int i = 0; i < B; i++) {
                 if (!p.valid[px + i]) continue;
-                const bf16 *u_at = u_kept.p + size_t(px + i) * p.w, *dv_at = dv_out + size_t(px + i) * p.c;
+                const bf16 *kept = u_kept[l].p + size_t(px + i) * p.w, *dv_at = dv_out + size_t(px + i) * p.c;
                 bf16* to = du.p + size_t(px + i) * p.w;
                 for (int c = 0; c < p.c; c += 32) {
                     __m512 low[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()}, high[2] = {low[0], low[0]};
                     if (dv_known) {
-                        derive(p, u_at, load16(dv_at + c), c, low);
-                        derive(p, u_at, load16(dv_at + c + 16), c + 16, high);
+                        derive(p, kept, load16(dv_at + c), c, low);
+                        derive(p, kept, load16(dv_at + c + 16), c + 16, high);
                     }
                     for (int part = 0; part <= p.s.gated; part++) {
                         const float* link = acc + i * p.w + part * p.c + c;
@@ -628,11 +701,8 @@ struct Work {  // of one thread
             }
         }
 
-        for (int px = 0; px < p.pixels; px += B) {
-            for (int n = 0; n < kc; n++) {
-                point(from_h, net.back_h, n);
-                product(acc + B * n, p.w, from_h.data(), p.taps * kw, px);
-            }
+        for (int px = 0; px < p.pixels && !p.is_first(layer); px += B) {
+            multiply(from_h, net.back_h, p.c, px);
             for (int i = 0; i < B; i++) {
                 if (!p.valid[px + i]) continue;
                 for (int c = 0; c < p.c; c += 32) {
@@ -642,10 +712,7 @@ struct Work {  // of one thread
                             _mm512_add_ps(_mm512_loadu_ps(from + 16), load16(dh_out + at + 16)));
                 }
             }
-            for (int n = 0; n < kc; n++) {
-                point(from_v, net.back_v, n);
-                product(acc + B * n, p.w, from_v.data(), area * kw, px);
-            }
+            multiply(from_v, net.back_v, p.c, px);
             for (int i = 0; i < B; i++) {
                 if (!p.valid[px + i]) continue;
                 for (int c = 0; c < p.c; c += 32)
@@ -655,29 +722,33 @@ struct Work {  // of one thread
         }
 
         // Gradients of weights: sums over pixels of (input, output).
-        transpose(v_in, p.c, vt.get(), p.before);
-        transpose(h_in, p.c, ht.get(), p.before);
-        transpose(u_kept, p.w, ut.get(), 0);
+        const int margin = p.is_first(layer) ? 0 : p.before, steps = p.pixels / B;
+        transpose(v[l], layer.v_channels, vt.get(), margin);
+        transpose(h[l], layer.h_channels, ht.get(), margin);
+        transpose(u[l], p.w, ut.get(), 0);
         transpose(g, p.c, gt.get(), 0);
         pair_up(ds.p, p.w, ds_pairs.get());
         pair_up(du.p, p.w, du_pairs.get());
         pair_up(dh_out, p.c, dh_pairs.get());
-        const Pointers at(p);
-        const int steps = p.pixels / B;
-        for (int r = 0, t = 0; r < p.s.rows; r++)
-            for (int col = 0; col < p.s.columns; col++, t++)
-                outer(d_weights + at.vertical + size_t(t) * p.c * p.w, vt.get() + p.before + p.up(r, col), p.c,
-                      du_pairs.get(), p.w, steps);
-        for (int tap = 0; tap < p.taps; tap++)
-            outer(d_weights + at.horizontal + size_t(tap) * p.c * p.w, ht.get() + p.before + tap - (p.taps - 1), p.c,
+        float* d_vertical = scratch(d_parameters, layer, true);
+        for (size_t t = 0; t < layer.v_taps.size(); t++)
+            outer(d_vertical + t * layer.v_channels * p.w, vt.get() + p.before + layer.v_taps[t], layer.v_channels,
+                  du_pairs.get(), p.w, steps);
+        float* d_horizontal = scratch(d_parameters, layer, false);
+        for (size_t t = 0; t < layer.h_taps.size(); t++)
+            outer(d_horizontal + t * layer.h_channels * p.w, ht.get() + p.before + layer.h_taps[t], layer.h_channels,
                   ds_pairs.get(), p.w, steps);
-        outer(d_weights + at.link, ut.get() + p.before, p.w, ds_pairs.get(), p.w, steps);
-        outer(d_weights + at.out, gt.get() + p.before, p.c, dh_pairs.get(), p.c, steps);
-        for (int c = 0; c < p.w; c++) {
-            d_weights[at.bias_v + c] += dbias_v[c];
-            d_weights[at.bias_h + c] += dbias_h[c];
-        }
-        for (int c = 0; c < p.c; c++) d_weights[at.bias_o + c] += dbias_o[c];
+        outer(d_parameters + layer.link, ut.get() + p.before, p.w, ds_pairs.get(), p.w, steps);
+        outer(d_parameters + layer.out, gt.get() + p.before, p.c, dh_pairs.get(), p.c, steps);
+        add(d_parameters + layer.bias_v, dbias_v, p.w);
+        add(d_parameters + layer.bias_h, dbias_h, p.w);
+    }
+
+    // Where the gradients of a layer's convolutions are summed: those of the first layer, whose channels are padded to a
+    // multiple of 32, stand behind all parameters.
+    float* scratch(float* d_parameters, const Layer& layer, bool vertical) const {
+        if (!p.is_first(layer)) return d_parameters + (vertical ? layer.vertical : layer.horizontal);
+        return d_parameters + p.parameters + (vertical ? 0 : size_t(layer.v_channels) * p.w);
     }
 
     // Store 32 values of a pixel and add them to sums.
@@ -759,11 +830,19 @@ void in_threads(const Shape& s, F work) {
     for (int t = 0; t < count; t++) work(t, long(s.images) * t / count, long(s.images) * (t + 1) / count);
 }
 
+// From a gradient (tap, input, output) to the order of the parameters, (output, input, tap).
+void reorder(const float* from, float* to, int outputs, int inputs, int taps) {
+    for (int o = 0; o < outputs; o++)
+        for (int i = 0; i < inputs; i++)
+            for (int t = 0; t < taps; t++)
+                to[(size_t(o) * inputs + i) * taps + t] = from[(size_t(t) * inputs + i) * outputs + o];
+}
+
 }  // namespace
 
 extern "C" {
 
-// 0: neither instruction set; 1: AVX512-BF16; 2: AMX, which the system has to allow first.
+// 0: may not be used; 1: AVX512-BF16; 2: AMX, which the system has to allow first.
 int causal_blocks_kind() {
 #ifdef __AMX_BF16__
     const int request_permission = 0x1023, tile_data = 18;
@@ -773,8 +852,9 @@ int causal_blocks_kind() {
 #endif
 }
 
-// v, h, output: bfloat16 (images, height, width, channels). parameters: those of the blocks, then of the hidden layer, each
-// (outputs, inputs, rows, columns) and then its bias, if it has one. condition: float32 (images, blocks, 2, width), or null.
+// v, h, output: bfloat16 (images, height, width, channels); with a first layer v is the image (images, height, width,
+// inputs), rescaled, and h is not read. parameters: those of the layers, then of the hidden layer, each (outputs, inputs,
+// rows, columns) and then its bias, if it has one. condition: float32 (images, layers, 2, width), or null.
 // Returns 0, or 1 where memory ran out.
 int causal_blocks_forward(const Shape* shape, const float* parameters, const float* condition, const bf16* v, const bf16* h,
                           bf16* output) try {
@@ -784,21 +864,14 @@ int causal_blocks_forward(const Shape* shape, const float* parameters, const flo
     const int count = std::max(1, std::min(shape->threads, shape->images));
     std::vector<std::unique_ptr<Work>> works;
     for (int t = 0; t < count; t++) works.emplace_back(new Work(p, false));
-    const size_t image = size_t(shape->height) * shape->width * p.c;
+    const size_t area = size_t(shape->height) * shape->width, entering = area * (p.s.inputs ? p.s.inputs : p.c);
+    const size_t biases = p.layers.size() * 2 * p.w;
     in_threads(*shape, [&](int t, long first, long last) {
         begin_tiles();
-        Work& work = *works[t];
         for (long n = first; n < last; n++) {
-            read_image(p, v + n * image, work.v[0].p);
-            read_image(p, h + n * image, work.h[0].p);
-            for (int l = 0; l < shape->blocks; l++) {
-                const float* biases = condition ? condition + (n * shape->blocks + l) * 2 * p.w : nullptr;
-                const int now = l % 2;
-                work.forward(nets[l], biases, work.v[now].p, work.h[now].p, work.u[0].p, work.s[0].p, work.v[1 - now].p,
-                             work.h[1 - now].p);
-            }
-            work.forward_head(head, work.h[shape->blocks % 2].p);
-            write_image(p, work.top.p, output + n * image);
+            works[t]->forward(nets, head, condition ? condition + n * biases : nullptr, v + n * entering, h + n * entering,
+                              false);
+            write_image(p, works[t]->top.p, output + n * area * p.c);
         }
         end_tiles();
     });
@@ -807,72 +880,57 @@ int causal_blocks_forward(const Shape* shape, const float* parameters, const flo
     return 1;
 }
 
-// d_output: gradient of the output; dv, dh: those of v and h. d_parameters: float32, as the parameters. d_condition: float32
-// (images, blocks, 2, width), always written.
+// d_output: gradient of the output; dv, dh: those of v and h, not written with a first layer. d_parameters: float32, as the
+// parameters. d_condition: float32 (images, layers, 2, width), always written.
 int causal_blocks_backward(const Shape* shape, const float* parameters, const float* condition, const bf16* v, const bf16* h,
                            const bf16* d_output, bf16* dv, bf16* dh, float* d_parameters, float* d_condition) try {
     const Plan p(*shape);
     const auto nets = pack_all(p, parameters, true);
     const Head head = pack_head(p, parameters);
-    const int count = std::max(1, std::min(shape->threads, shape->images));
-    const size_t image = size_t(shape->height) * shape->width * p.c, total = p.block_weights * shape->blocks + size_t(p.c) * p.c + p.c;
+    const int count = std::max(1, std::min(shape->threads, shape->images)), layers = p.layers.size();
+    const size_t area = size_t(shape->height) * shape->width, entering = area * (p.s.inputs ? p.s.inputs : p.c);
+    const size_t biases = p.layers.size() * 2 * p.w;
+    size_t total = p.parameters;
+    if (p.s.inputs) total += size_t(p.layers[0].v_channels + p.layers[0].h_channels) * p.w;
     std::vector<std::unique_ptr<Work>> works;
     std::vector<Array<float>> gradients(count);
     for (int t = 0; t < count; t++) {
         works.emplace_back(new Work(p, true));
         gradients[t].make(total);
     }
+    std::fill(d_condition, d_condition + shape->images * biases, 0.0f);
     in_threads(*shape, [&](int t, long first, long last) {
         begin_tiles();
         Work& work = *works[t];
+        float* gradient = gradients[t].get();
         for (long n = first; n < last; n++) {
-            read_image(p, v + n * image, work.v[0].p);
-            read_image(p, h + n * image, work.h[0].p);
-            const auto at = [&](int l) { return (n * shape->blocks + l) * 2 * p.w; };
-            for (int l = 0; l < shape->blocks; l++)
-                work.forward(nets[l], condition ? condition + at(l) : nullptr, work.v[l].p, work.h[l].p, work.u[l].p,
-                             work.s[l].p, work.v[l + 1].p, work.h[l + 1].p);
+            const bf16* out = work.forward(nets, head, condition ? condition + n * biases : nullptr, v + n * entering,
+                                           h + n * entering, true);
             int now = 0;
-            read_image(p, d_output + n * image, work.dh[now].p);
-            work.forward_head(head, work.h[shape->blocks].p);
-            work.backward_head(head, work.h[shape->blocks].p, now, gradients[t].get() + shape->blocks * p.block_weights);
-            for (int l = shape->blocks - 1; l >= 0; l--) {
-                std::fill(d_condition + at(l), d_condition + at(l) + 2 * p.w, 0.0f);
-                work.backward(nets[l], work.v[l], work.h[l], work.u[l], work.s[l], now, l < shape->blocks - 1,
-                              gradients[t].get() + l * p.block_weights, d_condition + at(l));
-            }
-            write_image(p, work.dv[now].p, dv + n * image);
-            write_image(p, work.dh[now].p, dh + n * image);
+            read_image(p, d_output + n * area * p.c, work.dh[now].p);
+            work.backward_head(head, out, now, gradient + p.hidden);
+            for (int l = layers - 1; l >= 0; l--)
+                work.backward(l, nets[l], now, l < layers - 1, gradient, d_condition + n * biases + l * 2 * p.w);
+            if (p.s.inputs) continue;
+            write_image(p, work.dv[now].p, dv + n * entering);
+            write_image(p, work.dh[now].p, dh + n * entering);
         }
         end_tiles();
     });
+    float* sum = gradients[0].get();
     for (int t = 1; t < count; t++)
-        for (size_t i = 0; i < total; i++) gradients[0].get()[i] += gradients[t].get()[i];
-    // From (tap, input, output) to the order of the parameters.
-    const Pointers at(p);
-    const int area = p.s.rows * p.s.columns;
-    for (int l = 0; l < shape->blocks; l++) {
-        const float* from = gradients[0].get() + l * p.block_weights;
-        float* to = d_parameters + l * p.block_weights;
-        const auto reorder = [&](size_t start, int outputs, int inputs, int taps) {
-            for (int o = 0; o < outputs; o++)
-                for (int i = 0; i < inputs; i++)
-                    for (int t = 0; t < taps; t++)
-                        to[start + (size_t(o) * inputs + i) * taps + t] = from[start + (size_t(t) * inputs + i) * outputs + o];
-        };
-        reorder(at.vertical, p.w, p.c, area);
-        reorder(at.horizontal, p.w, p.c, p.taps);
-        reorder(at.link, p.w, p.w, 1);
-        reorder(at.out, p.c, p.c, 1);
-        std::copy(from + at.bias_v, from + at.bias_v + p.w, to + at.bias_v);
-        std::copy(from + at.bias_h, from + at.bias_h + p.w, to + at.bias_h);
-        std::copy(from + at.bias_o, from + at.bias_o + p.c, to + at.bias_o);
+        for (size_t i = 0; i < total; i++) sum[i] += gradients[t].get()[i];
+    for (const Layer& layer : p.layers) {
+        reorder(works[0]->scratch(sum, layer, true), d_parameters + layer.vertical, p.w, layer.v_inputs, layer.v_area);
+        reorder(works[0]->scratch(sum, layer, false), d_parameters + layer.horizontal, p.w, layer.h_inputs, layer.h_area);
+        reorder(sum + layer.link, d_parameters + layer.link, p.w, p.w, 1);
+        reorder(sum + layer.out, d_parameters + layer.out, p.c, p.c, 1);
+        std::copy(sum + layer.bias_v, sum + layer.horizontal, d_parameters + layer.bias_v);
+        std::copy(sum + layer.bias_h, sum + layer.link, d_parameters + layer.bias_h);
+        std::copy(sum + layer.bias_o, sum + layer.end, d_parameters + layer.bias_o);
     }
-    const size_t last = shape->blocks * p.block_weights, area_c = size_t(p.c) * p.c;
-    for (int o = 0; o < p.c; o++)
-        for (int i = 0; i < p.c; i++)
-            d_parameters[last + size_t(o) * p.c + i] = gradients[0].get()[last + size_t(i) * p.c + o];
-    std::copy(gradients[0].get() + last + area_c, gradients[0].get() + total, d_parameters + last + area_c);
+    reorder(sum + p.hidden, d_parameters + p.hidden, p.c, p.c, 1);
+    std::copy(sum + p.hidden + size_t(p.c) * p.c, sum + p.parameters, d_parameters + p.hidden + size_t(p.c) * p.c);
     return 0;
 } catch (const std::bad_alloc&) {
     return 1;

@@ -1,4 +1,4 @@
-"""All residual blocks of a PixelCNN and the hidden layer after them, as one operation (`causal_blocks.cpp`).
+"""The layers of a PixelCNN as one differentiable operation in bfloat16 (`causal_blocks.cpp`).
 
 The mathematics is that of `aegean.nn.pixelcnn`; sums are kept in float32 where PyTorch rounds each operation's result.
 """
@@ -22,7 +22,10 @@ _MULTIPLE = 32  # of channels
 class _Shape(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int)
-        for name in ("images", "height", "width", "channels", "gated", "blocks", "rows", "columns", "threads")
+        for name in (
+            *("images", "height", "width", "channels", "gated", "blocks", "rows", "columns"),
+            *("inputs", "first_rows", "first_columns", "threads"),
+        )
     ]
 
 
@@ -38,26 +41,37 @@ def _library() -> ctypes.CDLL | None:
     return found if found is not None and found.causal_blocks_kind() > 0 else None
 
 
-def apply_blocks(
-    v: Tensor, h: Tensor, blocks: "Sequence[CausalLayer]", hidden: nn.Conv2d, condition: Tensor | None
+def apply_layers(
+    v: Tensor, h: Tensor | None, layers: "Sequence[CausalLayer]", hidden: nn.Conv2d, condition: Tensor | None
 ) -> Tensor:
-    """Return relu(hidden(relu(h'))), where h' is what the horizontal stack makes of the inputs of both stacks.
+    """Return relu(hidden(relu(h'))), where h' is what the horizontal stack makes in all layers.
 
     Args:
-        v: input of the vertical stack, (n, channels, h, w).
-        h: input of the horizontal stack, of the same shape.
-        blocks: residual blocks of the same settings.
+        v: input of the vertical stack, (n, channels, h, w); or, with the first layer, the rescaled image, which then
+            gets no gradient.
+        h: input of the horizontal stack, (n, channels, h, w); None with the first layer.
+        layers: residual blocks of the same settings, one or more; before them perhaps the first layer.
         hidden: a 1 × 1 convolution that keeps the number of channels.
-        condition: biases (n, blocks, 2, width) of the vertical and the horizontal stack, or None.
+        condition: biases (n, layers, 2, width) of the vertical and the horizontal stack, or None.
 
     Returns:
         (n, channels, h, w), bfloat16, channels last.
     """
-    layers = [layer for block in blocks for layer in (block.vertical, block.horizontal, block.link, block.out)]
-    weights = [weight for layer in (*layers, hidden) for weight in (layer.weight, layer.bias) if weight is not None]
+    parts = [part for layer in layers for part in (layer.vertical, layer.horizontal, layer.link, layer.out)]
+    weights = [weight for part in (*parts, hidden) for weight in (part.weight, part.bias) if weight is not None]
     parameters = torch.cat([weight.reshape(-1) for weight in weights])
-    layout = (blocks[0].gated, len(blocks), blocks[0].rows, blocks[0].vertical.kernel_size[1])
-    output: Tensor = _Blocks.apply(_pixels(v), _pixels(h), parameters, condition, layout)  # type: ignore[no-untyped-call]
+    first, block = layers[0].vertical if h is None else None, layers[-1]
+    rows, columns = block.vertical.kernel_size
+    settings = {"channels": block.out.in_channels, "gated": int(block.gated), "rows": rows, "columns": columns}
+    settings["blocks"] = len(layers) - (first is not None)
+    if first is not None:
+        settings |= dict(
+            zip(("inputs", "first_rows", "first_columns"), (first.in_channels, *first.kernel_size), strict=True)
+        )
+    entering = _pixels(v)
+    output: Tensor = _Layers.apply(  # type: ignore[no-untyped-call]
+        entering.detach() if h is None else entering, None if h is None else _pixels(h), parameters, condition, settings
+    )
     return output.permute(0, 3, 1, 2)
 
 
@@ -65,14 +79,17 @@ def _pixels(x: Tensor) -> Tensor:
     return x.to(torch.bfloat16).permute(0, 2, 3, 1).contiguous()
 
 
-class _Blocks(torch.autograd.Function):
+class _Layers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, v: Tensor, h: Tensor, parameters: Tensor, condition: Tensor | None, layout: Any) -> Tensor:
+    def forward(
+        ctx: Any, v: Tensor, h: Tensor | None, parameters: Tensor, condition: Tensor | None, settings: dict[str, int]
+    ) -> Tensor:
         parameters = parameters.float().contiguous()
         condition = None if condition is None else condition.float().contiguous()
-        ctx.shape = _shape(v, layout)
+        n, height, width, _ = v.shape
+        ctx.shape = _Shape(images=n, height=height, width=width, threads=torch.get_num_threads(), **settings)
         ctx.save_for_backward(v, h, parameters, condition)
-        output = torch.empty_like(h)
+        output = torch.empty(n, height, width, settings["channels"], dtype=torch.bfloat16)
         _call("causal_blocks_forward", ctx.shape, parameters, condition, v, h, output)
         return output
 
@@ -82,18 +99,13 @@ class _Blocks(torch.autograd.Function):
         v, h, parameters, condition = ctx.saved_tensors
         shape = ctx.shape
         gradient = gradient.to(torch.bfloat16).contiguous()
-        dv, dh, d_parameters = torch.empty_like(v), torch.empty_like(h), torch.empty_like(parameters)
-        width = 2 * shape.channels if shape.gated else shape.channels
-        d_condition = torch.empty(shape.images, shape.blocks, 2, width)
+        dv, dh = (None, None) if h is None else (torch.empty_like(v), torch.empty_like(h))
+        d_parameters = torch.empty_like(parameters)
+        width, layers = (1 + shape.gated) * shape.channels, shape.blocks + (shape.inputs > 0)
+        d_condition = torch.empty(shape.images, layers, 2, width)
         tensors = (parameters, condition, v, h, gradient, dv, dh, d_parameters, d_condition)
         _call("causal_blocks_backward", shape, *tensors)
         return dv, dh, d_parameters, None if condition is None else d_condition, None
-
-
-def _shape(v: Tensor, layout: tuple[bool, int, int, int]) -> _Shape:
-    n, height, width, channels = v.shape
-    gated, blocks, rows, columns = layout
-    return _Shape(n, height, width, channels, int(gated), blocks, rows, columns, torch.get_num_threads())
 
 
 def _call(name: str, shape: _Shape, *tensors: Tensor | None) -> None:
