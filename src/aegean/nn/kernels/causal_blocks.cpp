@@ -144,7 +144,8 @@ inline void product(float* out, int ld, const Term* terms, int count, long pixel
     _tile_stored(3, out + 16 * ld + 16, 4 * ld);
 }
 
-// out (32 x 32) += a (32 x pixels) b (pixels x 32), for gradients of weights; b in pairs of pixels.
+// out (32 x 32) += a (32 x pixels) b (pixels x 32), for gradients of weights; b in pairs of pixels. Rows of tiles that
+// cross cache lines load at half the speed, so it is b that moves with a tap: there is one of even pairs and one of odd.
 inline void accumulate(float* out, int ld, const bf16* a, long a_stride, const bf16* b, long b_stride, int steps) {
     _tile_loadd(0, out, 4 * ld);
     _tile_loadd(1, out + 16, 4 * ld);
@@ -455,7 +456,7 @@ struct Work {  // of one thread
     std::vector<Buffer> v, h, u, u_kept, s_kept;
     Buffer g, ds, du, dh[2], dv[2], top;
     Array<float> sums, bias;
-    Array<bf16> vt, ht, ut, gt, ds_pairs, du_pairs, dh_pairs;
+    Array<bf16> v_pairs[2], h_pairs[2], u_pairs, g_pairs, dst, dut, dht;
 
     // Without the backward pass layers take turns with two sets of buffers.
     Work(const Plan& plan, bool backward) : p(plan) {
@@ -469,8 +470,12 @@ struct Work {  // of one thread
             v[l].make(p, first ? p.layers[0].v_channels : p.c);
             h[l].make(p, first ? p.layers[0].h_channels : p.c);
         }
-        for (auto* set : {&u, &u_kept, &s_kept})
-            for (auto& buffer : *set) buffer.make(p, p.w);
+        for (size_t l = 0; l < u.size(); l++) {
+            u[l].make(p, p.w);
+            s_kept[l].make(p, p.w);
+            if (p.s.gated) u_kept[l].make(p, p.w);
+            else u_kept[l].p = u[l].p;  // the gradient of ReLU takes u itself
+        }
         g.make(p, p.c);
         top.make(p, p.c);
         sums.make(size_t(B) * p.w);
@@ -482,13 +487,15 @@ struct Work {  // of one thread
             dh[i].make(p, p.c);
             dv[i].make(p, p.c);
         }
-        vt.make(size_t(p.room) * widest);
-        ht.make(size_t(p.room) * widest);
-        ut.make(size_t(p.room) * p.w);
-        gt.make(size_t(p.room) * p.c);
-        ds_pairs.make(size_t(p.pixels) * p.w);
-        du_pairs.make(size_t(p.pixels) * p.w);
-        dh_pairs.make(size_t(p.pixels) * p.c);
+        for (int odd = 0; odd < 2; odd++) {
+            v_pairs[odd].make(size_t(p.room) * widest);
+            h_pairs[odd].make(size_t(p.room) * widest);
+        }
+        u_pairs.make(size_t(p.room) * p.w);
+        g_pairs.make(size_t(p.room) * p.c);
+        dst.make(size_t(p.room) * p.w);
+        dut.make(size_t(p.room) * p.w);
+        dht.make(size_t(p.room) * p.c);
     }
 
     // Where the inputs of a layer are.
@@ -551,7 +558,7 @@ struct Work {  // of one thread
                 const size_t at = size_t(px + i) * p.w;
                 float* sum = acc + i * p.w;
                 add(sum, bias_v, p.w);
-                for (int c = 0; c < p.w; c += 32)
+                for (int c = 0; c < p.w && u_keep != u_out; c += 32)
                     store32(u_out + at + c, _mm512_loadu_ps(sum + c), _mm512_loadu_ps(sum + c + 16));
                 for (int c = 0; c < p.c; c += 32) activate(p, sum, c, u_keep + at, v_out + size_t(px + i) * p.c);
             }
@@ -647,9 +654,9 @@ struct Work {  // of one thread
                 }
             }
         }
-        transpose(g, p.c, gt.get(), 0);
-        pair_up(d, p.c, dh_pairs.get());
-        outer(d_weights, gt.get() + p.before, p.c, dh_pairs.get(), p.c, p.pixels / B);
+        pair_up(g.p, p.c, g_pairs.get(), 0, 0);
+        transpose(d, p.c, dht.get());
+        outer(d_weights, dht.get(), p.c, &g_pairs, p.c, 0, p.pixels / B);
     }
 
     // Gradients of layer l. dh[now], dv[now]: those of its outputs, replaced by those of its inputs (not of an image);
@@ -721,25 +728,25 @@ struct Work {  // of one thread
             }
         }
 
-        // Gradients of weights: sums over pixels of (input, output).
+        // Gradients of weights: sums over pixels of (output, input).
         const int margin = p.is_first(layer) ? 0 : p.before, steps = p.pixels / B;
-        transpose(v[l], layer.v_channels, vt.get(), margin);
-        transpose(h[l], layer.h_channels, ht.get(), margin);
-        transpose(u[l], p.w, ut.get(), 0);
-        transpose(g, p.c, gt.get(), 0);
-        pair_up(ds.p, p.w, ds_pairs.get());
-        pair_up(du.p, p.w, du_pairs.get());
-        pair_up(dh_out, p.c, dh_pairs.get());
+        for (int odd = 0; odd < 1 + layer.residual; odd++) {
+            pair_up(v[l].p, layer.v_channels, v_pairs[odd].get(), margin, odd);
+            pair_up(h[l].p, layer.h_channels, h_pairs[odd].get(), margin, odd);
+        }
+        pair_up(u[l].p, p.w, u_pairs.get(), 0, 0);
+        pair_up(g.p, p.c, g_pairs.get(), 0, 0);
+        transpose(ds.p, p.w, dst.get());
+        transpose(du.p, p.w, dut.get());
+        transpose(dh_out, p.c, dht.get());
         float* d_vertical = scratch(d_parameters, layer, true);
         for (size_t t = 0; t < layer.v_taps.size(); t++)
-            outer(d_vertical + t * layer.v_channels * p.w, vt.get() + p.before + layer.v_taps[t], layer.v_channels,
-                  du_pairs.get(), p.w, steps);
+            outer(d_vertical + t * layer.v_channels * p.w, dut.get(), p.w, v_pairs, layer.v_channels, layer.v_taps[t], steps);
         float* d_horizontal = scratch(d_parameters, layer, false);
         for (size_t t = 0; t < layer.h_taps.size(); t++)
-            outer(d_horizontal + t * layer.h_channels * p.w, ht.get() + p.before + layer.h_taps[t], layer.h_channels,
-                  ds_pairs.get(), p.w, steps);
-        outer(d_parameters + layer.link, ut.get() + p.before, p.w, ds_pairs.get(), p.w, steps);
-        outer(d_parameters + layer.out, gt.get() + p.before, p.c, dh_pairs.get(), p.c, steps);
+            outer(d_horizontal + t * layer.h_channels * p.w, dst.get(), p.w, h_pairs, layer.h_channels, layer.h_taps[t], steps);
+        outer(d_parameters + layer.link, dst.get(), p.w, &u_pairs, p.w, 0, steps);
+        outer(d_parameters + layer.out, dht.get(), p.c, &g_pairs, p.c, 0, steps);
         add(d_parameters + layer.bias_v, dbias_v, p.w);
         add(d_parameters + layer.bias_h, dbias_h, p.w);
     }
@@ -758,21 +765,27 @@ struct Work {  // of one thread
         _mm512_storeu_ps(sums + c + 16, _mm512_add_ps(_mm512_loadu_ps(sums + c + 16), high));
     }
 
-    void outer(float* to, const bf16* a, int inputs, const bf16* b, int outputs, int steps) {
-        for (int i = 0; i < inputs; i += B)
-            for (int o = 0; o < outputs; o += B)
-                accumulate(to + size_t(i) * outputs + o, outputs, a + size_t(i) * p.room, p.room, b + 2 * o, 2 * outputs, steps);
+    // `a`: transposed gradients; `pairs`: inputs from the pixel on that the tap sees, of even or odd pairs.
+    void outer(float* to, const bf16* a, int outputs, Array<bf16>* pairs, int inputs, int tap, int steps) {
+        const int odd = tap & 1;
+        const bf16* b = pairs[odd].get() + long(p.before + tap - odd) * inputs;
+        for (int o = 0; o < outputs; o += B)
+            for (int i = 0; i < inputs; i += B)
+                accumulate(to + size_t(o) * inputs + i, inputs, a + size_t(o) * p.room + p.before, p.room, b + 2 * i,
+                           2 * inputs, steps);
     }
 
-    // (pixels, channels) to (pixels / 2, channels, 2).
-    void pair_up(const bf16* from, int channels, bf16* to) {
-        for (int px = 0; px < p.pixels; px += 2)
+    // (pixels, channels) to (pixels / 2, channels, 2), from `margin` pixels in front of pixel 0 to as many behind the
+    // last. Odd pairs begin one pixel later.
+    void pair_up(const bf16* from, int channels, bf16* to, int margin, int odd) {
+        const __m512i low = interleave(0), high = interleave(16);
+        for (int px = -margin; px < p.pixels + margin; px += 2)
             for (int c = 0; c < channels; c += 32) {
-                const __m512i a = _mm512_loadu_si512(from + size_t(px) * channels + c);
-                const __m512i b = _mm512_loadu_si512(from + size_t(px + 1) * channels + c);
-                bf16* at = to + size_t(px) * channels + 2 * c;
-                _mm512_storeu_si512(at, _mm512_permutex2var_epi16(a, interleave(0), b));
-                _mm512_storeu_si512(at + 32, _mm512_permutex2var_epi16(a, interleave(16), b));
+                const __m512i a = _mm512_loadu_si512(from + long(px + odd) * channels + c);
+                const __m512i b = _mm512_loadu_si512(from + long(px + odd + 1) * channels + c);
+                bf16* at = to + long(p.before + px) * channels + 2 * c;
+                _mm512_storeu_si512(at, _mm512_permutex2var_epi16(a, low, b));
+                _mm512_storeu_si512(at + 32, _mm512_permutex2var_epi16(a, high, b));
             }
     }
 
@@ -782,13 +795,13 @@ struct Work {  // of one thread
         return _mm512_load_si512(index);
     }
 
-    // (pixels, channels) to (channels, room), from `margin` pixels in front of pixel 0 to as many behind the last.
-    void transpose(const Buffer& from, int channels, bf16* to, int margin) {
-        for (int px = -margin; px < p.pixels + margin; px += 32)
+    // (pixels, channels) to (channels, room).
+    void transpose(const bf16* from, int channels, bf16* to) {
+        for (int px = 0; px < p.pixels; px += 32)
             for (int c = 0; c < channels; c += 16) {
                 __m512i rows[16];
                 for (int i = 0; i < 16; i++) {
-                    const bf16* at = from.p + long(px + 2 * i) * channels + c;
+                    const bf16* at = from + long(px + 2 * i) * channels + c;
                     const __m256i a = _mm256_loadu_si256((const __m256i*)at);
                     const __m256i b = _mm256_loadu_si256((const __m256i*)(at + channels));
                     rows[i] = _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
@@ -830,12 +843,13 @@ void in_threads(const Shape& s, F work) {
     for (int t = 0; t < count; t++) work(t, long(s.images) * t / count, long(s.images) * (t + 1) / count);
 }
 
-// From a gradient (tap, input, output) to the order of the parameters, (output, input, tap).
-void reorder(const float* from, float* to, int outputs, int inputs, int taps) {
+// From a gradient, with its steps from tap to tap and from output to output, to the order of the parameters, (output,
+// input, tap).
+void reorder(const float* from, long tap_step, long output_step, float* to, int outputs, int inputs, int taps) {
     for (int o = 0; o < outputs; o++)
         for (int i = 0; i < inputs; i++)
             for (int t = 0; t < taps; t++)
-                to[(size_t(o) * inputs + i) * taps + t] = from[(size_t(t) * inputs + i) * outputs + o];
+                to[(size_t(o) * inputs + i) * taps + t] = from[size_t(t) * tap_step + size_t(o) * output_step + i];
 }
 
 }  // namespace
@@ -921,16 +935,19 @@ int causal_blocks_backward(const Shape* shape, const float* parameters, const fl
     for (int t = 1; t < count; t++)
         for (size_t i = 0; i < total; i++) sum[i] += gradients[t].get()[i];
     for (const Layer& layer : p.layers) {
-        reorder(works[0]->scratch(sum, layer, true), d_parameters + layer.vertical, p.w, layer.v_inputs, layer.v_area);
-        reorder(works[0]->scratch(sum, layer, false), d_parameters + layer.horizontal, p.w, layer.h_inputs, layer.h_area);
-        reorder(sum + layer.link, d_parameters + layer.link, p.w, p.w, 1);
-        reorder(sum + layer.out, d_parameters + layer.out, p.c, p.c, 1);
+        const bool is_first = p.is_first(layer);
+        const auto convolution = [&](const float* from, int channels, size_t to, int inputs, int taps) {
+            const long tap_step = is_first ? inputs : long(channels) * p.w;
+            reorder(from, tap_step, channels, d_parameters + to, p.w, inputs, taps);
+        };
+        convolution(works[0]->scratch(sum, layer, true), layer.v_channels, layer.vertical, layer.v_inputs, layer.v_area);
+        convolution(works[0]->scratch(sum, layer, false), layer.h_channels, layer.horizontal, layer.h_inputs, layer.h_area);
+        std::copy(sum + layer.link, sum + layer.bias_o, d_parameters + layer.link);
         std::copy(sum + layer.bias_v, sum + layer.horizontal, d_parameters + layer.bias_v);
         std::copy(sum + layer.bias_h, sum + layer.link, d_parameters + layer.bias_h);
         std::copy(sum + layer.bias_o, sum + layer.end, d_parameters + layer.bias_o);
     }
-    reorder(sum + p.hidden, d_parameters + p.hidden, p.c, p.c, 1);
-    std::copy(sum + p.hidden + size_t(p.c) * p.c, sum + p.parameters, d_parameters + p.hidden + size_t(p.c) * p.c);
+    std::copy(sum + p.hidden, sum + p.parameters, d_parameters + p.hidden);
     return 0;
 } catch (const std::bad_alloc&) {
     return 1;
