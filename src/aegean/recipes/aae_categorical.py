@@ -198,6 +198,7 @@ def aae_cifar10_style() -> Experiment:
             "source": "in the manner of Makhzani et al. 2015, figure 5b",
             "row": "extended",
             "data": CIFAR10().to_dict(),
+            "train.epochs": 10,
         }
     )
 
@@ -207,7 +208,7 @@ def aae_cifar10_style() -> Experiment:
 
 def aae_mnist_heads_2d() -> Experiment:
     """Cluster heads plus 2-D style, 1000 labels: a map of the images with a place for each class."""
-    return aae_mnist_1000_stable().override(
+    return _stabilised(aae_mnist_1000(), epochs=15).override(
         {
             "name": "aae-mnist-heads-2d",
             "title": "Dimensionality reduction of MNIST to 2-D by cluster heads, 1000 labels",
@@ -221,7 +222,7 @@ def aae_mnist_heads_2d() -> Experiment:
 
 def aae_mnist_heads_10d() -> Experiment:
     """Cluster heads plus 10-D style, 100 labels."""
-    return aae_mnist_100_stable().override(
+    return _stabilised(aae_mnist_100(), epochs=15).override(
         {
             "name": "aae-mnist-heads-10d",
             "title": "Dimensionality reduction of MNIST to 10-D by cluster heads, 100 labels",
@@ -246,8 +247,7 @@ def _labels(experiment: Experiment, name: str, per_class: int | None, paper: str
     )
 
 
-def _stabilised(experiment: Experiment) -> Experiment:
-    epochs = 30
+def _stabilised(experiment: Experiment, epochs: int = 30) -> Experiment:
     return experiment.override(
         {
             "name": f"{experiment.name}-stable",
