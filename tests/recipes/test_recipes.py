@@ -112,6 +112,15 @@ def test_the_adversarial_autoencoders_settings_are_kept() -> None:
     assert get("aae-mnist-mixture-labels").data.labels_per_class == 1000
 
 
+def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper() -> None:
+    """And of no recipe without samples, nor of one that builds on them for something else."""
+    asked = {name for name in names() if "sample-classes" in get(name).protocols}
+    assert asked == {
+        "pixelgan-mnist-gaussian", "pixelcnn-mnist", "pixelgan-mnist-100", "pixelgan-mnist-100-grey",
+        "pixelgan-mnist-100-consistent",
+    }  # fmt: skip
+
+
 def test_rows_are_what_their_names_say() -> None:
     for name in names():
         experiment = get(name)

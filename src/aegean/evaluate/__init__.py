@@ -19,6 +19,7 @@ from aegean.evaluate.records import (
     summarise,
     write_record,
 )
+from aegean.evaluate.sample_classes import SampleClasses, classify, judge_samples, train_classifier
 
 __all__ = [
     "Classification",
@@ -26,11 +27,14 @@ __all__ = [
     "CodeMatch",
     "ReadOut",
     "RunRecord",
+    "SampleClasses",
     "Statistic",
+    "classify",
     "compare_baselines",
     "evaluate_classification",
     "evaluate_clustering",
     "expected_calibration_error",
+    "judge_samples",
     "label_spreading",
     "markdown_table",
     "match_codes",
@@ -42,5 +46,6 @@ __all__ = [
     "sliced_wasserstein",
     "summarise",
     "svm",
+    "train_classifier",
     "write_record",
 ]

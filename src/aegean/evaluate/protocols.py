@@ -21,6 +21,7 @@ from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.evaluate.readout import MOST_CODES, read_labels
+from aegean.evaluate.sample_classes import STEPS, classify, judge_samples, train_classifier
 from aegean.models import CategoricalAAE, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
 from aegean.priors import Categorical, Empirical
@@ -30,12 +31,15 @@ from aegean.train.precision import autocast
 Advance = Callable[[str, int, int], None]
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
-ProtocolName = Literal["code-match", "cross-domain", "marginal", "parzen", "parzen-10m", "readout"]
+ProtocolName = Literal["code-match", "cross-domain", "marginal", "parzen", "parzen-10m", "readout", "sample-classes"]
 
 #: The protocol "marginal": test images, validation images that choose the proposal, images at a time, draws an image,
 #: and widths of the proposal to choose from.
 MARGINAL_IMAGES, MARGINAL_TRIED, MARGINAL_BATCH, MARGINAL_SAMPLES = 1000, 100, 100, 100
 PROPOSALS = (0.03, 0.1, 0.3, 1.0)
+
+#: The protocol "sample-classes": samples that are looked at, and samples drawn at a time.
+SAMPLES, SAMPLES_AT_ONCE = 1000, 100
 
 #: Images of the validation set, or of the training set where there is none, that name clusters.
 MAX_NAMING_IMAGES = 10_000
@@ -244,6 +248,54 @@ def marginal(
     }
 
 
+def sample_classes(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
+    """What a thousand samples show, by a classifier of real images; PixelGAN paper, figures 2 and 8, in numbers.
+
+    The classifier learns from all training images with their true labels, those too that training did not see. Of a
+    model whose categories are the classes, as many samples of each class are drawn; of others, samples of the prior.
+
+    Returns:
+        `sample_class_entropy` in nats, log K at the most; `sample_confidence` in [0, 1], and `real_confidence`, the
+        same on the test images; `sample_agreement`, the percentage of samples of a class that the classifier takes for
+        that class, where categories are the classes; see `SampleClasses`. `sample_classifier_error`, the classifier's
+        own error on the test images, in percent.
+    """
+    train, test = _labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), _labelled(splits.test)
+    if not model.can("sample") or len(torch.unique(train.labels)) < 2 or not len(test):
+        raise UnsupportedError(
+            "The protocol 'sample-classes' needs a model that draws images, training images with labels of two classes "
+            "or more, and test images with labels."
+        )
+
+    def report(what: str, work: int) -> Callable[[int], None] | None:
+        return (lambda done: progress(what, done, work)) if progress else None
+
+    classifier = train_classifier(
+        train, splits.binarize, model.device, dtype, progress=report("training a classifier", STEPS)
+    )
+    y = torch.arange(SAMPLES) % splits.classes if model.supervised else None
+    generator, drawn = torch.Generator().manual_seed(0), report("drawing", SAMPLES)
+    parts = []
+    for start in range(0, SAMPLES, SAMPLES_AT_ONCE):
+        count = min(SAMPLES_AT_ONCE, SAMPLES - start)
+        with evaluation(model), autocast(model.device, dtype):
+            samples = model.sample(count, None if y is None else y[start : start + count], generator)
+        parts.append(classify(classifier, samples.float()))
+        if drawn:
+            drawn(start + count)
+    found = judge_samples(torch.cat(parts), y)
+    real = classify(classifier, test.images, splits.binarize)
+    results = {
+        "sample_class_entropy": found.entropy,
+        "sample_confidence": found.confidence,
+        "real_confidence": judge_samples(real).confidence,
+        "sample_classifier_error": float(100 * (real.argmax(dim=1) != test.labels).float().mean()),
+    }
+    return results if found.agreement_percent is None else results | {"sample_agreement": found.agreement_percent}
+
+
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
     "code-match": code_match,
@@ -252,6 +304,7 @@ PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None,
     "parzen": parzen_10k,
     "parzen-10m": parzen_10m,
     "readout": readout,
+    "sample-classes": sample_classes,
 }
 
 

@@ -26,6 +26,7 @@ def pixelgan_mnist_100() -> Experiment:
         title="Semi-supervised PixelGAN autoencoder on MNIST, 100 labels",
         source="Makhzani and Frey 2017, table 1, appendix B.1.3",
         row="faithful",
+        protocols=("sample-classes",),
         paper={"error": "1.08 ± 0.15"},
         data=MNIST(labels_per_class=10, binarize="threshold"),
         model=PixelGANConfig(
@@ -122,6 +123,7 @@ def _labels(count: int, paper: str) -> Experiment:
         {
             "name": f"pixelgan-mnist-{count}",
             "title": f"Semi-supervised PixelGAN autoencoder on MNIST, {count} labels",
+            "protocols": [],
             "paper": {"error": paper},
             "data.labels_per_class": count // 10,
         }
@@ -282,6 +284,7 @@ def digits_pixelgan_100() -> Experiment:
             "title": "Semi-supervised PixelGAN autoencoder on scikit-learn's digits, 100 labels",
             "source": "in the manner of Makhzani and Frey 2017, appendix B.1.3",
             "row": "stabilised",
+            "protocols": [],
             "paper": {},
             "data": Digits(labels_per_class=10).to_dict(),
             "model.encoder.stages": [[2, 3, 32], [2, 3, 32]],

@@ -19,6 +19,7 @@ def pixelgan_mnist_gaussian() -> Experiment:
         title="PixelGAN autoencoder with a 2-D Gaussian code on MNIST",
         source="Makhzani and Frey 2017, figure 2a, appendix B.1.1",
         row="faithful",
+        protocols=("sample-classes",),
         data=MNIST(labels_per_class=0, binarize="threshold"),
         model=PixelGANConfig(
             prior=Gaussian(dim=2, std=5.0),

@@ -23,6 +23,7 @@ def pixelgan_mnist_100_matching() -> Experiment:
             "name": "pixelgan-mnist-100-matching",
             "title": "Output distribution matching on MNIST, 100 labels",
             "source": "Makhzani and Frey 2017, section 4, figure 9a",
+            "protocols": [],
             "paper": {},
             "model.reconstruction": False,
             "train.optimizers": {
