@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aegean.data import Splits
 from aegean.data.images import as_float
-from aegean.errors import TrainingError
+from aegean.errors import ConfigError, TrainingError
 from aegean.evaluate.baselines import compare_baselines
 from aegean.evaluate.protocols import ProtocolName
 from aegean.evaluate.records import (
@@ -54,13 +54,19 @@ def reproduce_seed(
         evaluate: judges a run by the recipe's protocols; replaced likewise.
 
     Raises:
+        ConfigError: the run's folder holds a run with other settings.
         TrainingError: it was interrupted (the run is saved), or became NaN.
     """
-    folder = runs / f"{experiment.name}-seed-{seed}"
+    folder, wanted = runs / f"{experiment.name}-seed-{seed}", with_seed(experiment, seed)
     if (folder / "experiment.yaml").exists():
         run = Run.open(folder)
+        if run.experiment.to_dict() != wanted.to_dict():
+            raise ConfigError(
+                f"{folder}: holds a run with other settings than {experiment.name} has now (see its experiment.yaml); "
+                "delete it, or choose another folder with --out."
+            )
     else:
-        run = Run.create(folder, with_seed(experiment, seed), command)
+        run = Run.create(folder, wanted, command)
     outcome = train(run)
     if outcome.ended == "interrupted":
         raise TrainingError(f"Interrupted and saved; the same command goes on with {folder}.")

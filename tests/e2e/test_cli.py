@@ -333,6 +333,8 @@ def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeyp
     assert {"error", "nats", "svm_error", "self_training_svm_error", "label_spreading_error"} <= record[
         "metrics"
     ].keys()
+    changed = aegean("reproduce", "digits-pixelgan-100", "--epochs", "2", cwd=home, check=None)
+    assert "other settings" in assert_one_sentence(changed)
     listed = aegean("reproduce", "--list", cwd=home).stdout
     assert all(name in listed for name in recipes.names())
     assert "seeds: 2" in listed

@@ -259,3 +259,16 @@ def test_a_vae_takes_a_mixture_and_refuses_a_prior_without_density() -> None:
 def test_label_aware_is_off_by_default_and_changes_nothing_then() -> None:
     config = AAEConfig(prior=Categorical(categories=3), encoder=SMALL, decoder=SMALL, discriminator=SMALL)
     assert create(config, SHAPE, classes=7).discriminator[1].in_features == 3
+
+
+def test_images_from_linear_means_are_in_the_unit_interval() -> None:
+    changes = {"likelihood": {"kind": "gaussian", "activation": "linear"}}
+    model = model_of("aae", **changes)
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            weight *= 100
+    z = torch.randn(20, model.prior.dim)
+    means = model.likelihood.mean(model.decoder(z))
+    assert means.min() < 0
+    assert means.max() > 1
+    assert torch.equal(model.decode(z), means.clamp(0, 1))

@@ -28,8 +28,8 @@ class Autoencoder(Model):
         return self.encode(x)
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the means of p(x|z)."""
-        return self.likelihood.mean(self.decoder(z).float())
+        """Return the means of p(x|z), clipped to [0, 1], which linear means can leave."""
+        return self.likelihood.mean(self.decoder(z).float()).clamp(0.0, 1.0)
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Decode draws of the prior; `y` chooses its components, where it has them."""
