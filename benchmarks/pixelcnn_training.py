@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from unittest.mock import MagicMock
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,14 @@ def peer_network() -> nn.Module:
     if not source:
         return PlainGatedPixelCNN()
     sys.path.insert(0, source)
+    for unused in (
+        "torchvision",
+        "torchvision.datasets",
+        "torch.utils.tensorboard",
+        "tqdm",
+        "IPython",
+    ):  # its scripts need them, its network does not
+        sys.modules.setdefault(unused, MagicMock())
     from pytorch_generative.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
 
     network: nn.Module = GatedPixelCNN(1, 1, n_gated=LAYERS, gated_channels=CHANNELS, head_channels=32)

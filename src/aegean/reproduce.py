@@ -60,7 +60,7 @@ def reproduce_seed(
     folder, wanted = runs / f"{experiment.name}-seed-{seed}", with_seed(experiment, seed)
     if (folder / "experiment.yaml").exists():
         run = Run.open(folder)
-        if run.experiment.to_dict() != wanted.to_dict():
+        if _trained(run.experiment) != _trained(wanted):
             raise ConfigError(
                 f"{folder}: holds a run with other settings than {experiment.name} has now (see its experiment.yaml); "
                 "delete it, or choose another folder with --out."
@@ -96,6 +96,11 @@ def reproduce_seed(
     )
     write_record(results, record)
     return record
+
+
+def _trained(experiment: Experiment) -> dict[str, object]:
+    """What training depends on. How a run is named and judged may change after it."""
+    return {part: value for part, value in experiment.to_dict().items() if part in ("data", "model", "train", "seed")}
 
 
 def baselines(splits: Splits) -> dict[str, float]:

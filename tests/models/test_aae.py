@@ -266,7 +266,7 @@ def test_images_from_linear_means_are_in_the_unit_interval() -> None:
     model = model_of("aae", **changes)
     with torch.no_grad():
         for weight in model.decoder.parameters():
-            weight *= 100
+            weight.mul_(100)
     z = torch.randn(20, model.prior.dim)
     means = model.likelihood.mean(model.decoder(z))
     assert means.min() < 0

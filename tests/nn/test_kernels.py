@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from aegean.nn import PixelCNNConfig, kernels
-from aegean.nn.kernels import causal_blocks
+from aegean.nn.kernels import causal_layers
 from aegean.nn.kernels.batch_norm_relu import BatchNormReLU
 
 needs_kernels = pytest.mark.skipif(
-    not causal_blocks.available(32), reason="no C++ compiler here, or no bfloat16 instructions"
+    not causal_layers.available(32), reason="no C++ compiler here, or no bfloat16 instructions"
 )
 
 SHAPE = (2, 11, 7)
@@ -154,7 +154,7 @@ def test_training_memory_does_not_grow_with_the_blocks(monkeypatch):
 def test_without_kernels_pytorch_does_it(monkeypatch):
     monkeypatch.setenv("AEGEAN_KERNELS", "off")
     monkeypatch.setattr(kernels, "library", lambda name: pytest.fail("asked for a kernel"))
-    assert not causal_blocks.available(32)
+    assert not causal_layers.available(32)
     layer = BatchNormReLU(16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert (layer(torch.randn(4, 16, 3, 3)) >= 0).all()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.errors import ConfigError
 from aegean.nn.conditioning import LocationDependentBias, LocationInvariantBias, SpatialMap
-from aegean.nn.kernels.causal_blocks import apply_layers, available
+from aegean.nn.kernels.causal_layers import apply_layers, available
 from aegean.nn.mlp import Shape, channels_last
 
 #: How the PixelCNN conditions on a code (PixelGAN autoencoders, appendix A.2).

@@ -1,4 +1,4 @@
-// The residual blocks of a PixelCNN (aegean.nn.pixelcnn) and the hidden layer after them, one image at a time, in bfloat16.
+// The layers of a PixelCNN (aegean.nn.pixelcnn) and the hidden layer after them, one image at a time, in bfloat16.
 //
 // Run operation by operation, a block reads and writes whole batches of feature maps some thirty times, and memory, not
 // arithmetic, sets its speed. Here a thread takes one image through all blocks while everything stays in its cache.
@@ -51,13 +51,6 @@ struct Array {  // zeroed, aligned to cache lines
     }
     T* get() { return memory.get(); }
 };
-
-inline float to_float(bf16 x) {
-    uint32_t bits = uint32_t(x) << 16;
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-}
 
 inline bf16 to_bf16(float x) {  // to nearest, ties to even
     uint32_t bits;
@@ -857,7 +850,7 @@ void reorder(const float* from, long tap_step, long output_step, float* to, int 
 extern "C" {
 
 // 0: may not be used; 1: AVX512-BF16; 2: AMX, which the system has to allow first.
-int causal_blocks_kind() {
+int causal_layers_kind() {
 #ifdef __AMX_BF16__
     const int request_permission = 0x1023, tile_data = 18;
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0 ? 2 : 0;
@@ -870,7 +863,7 @@ int causal_blocks_kind() {
 // inputs), rescaled, and h is not read. parameters: those of the layers, then of the hidden layer, each (outputs, inputs,
 // rows, columns) and then its bias, if it has one. condition: float32 (images, layers, 2, width), or null.
 // Returns 0, or 1 where memory ran out.
-int causal_blocks_forward(const Shape* shape, const float* parameters, const float* condition, const bf16* v, const bf16* h,
+int causal_layers_forward(const Shape* shape, const float* parameters, const float* condition, const bf16* v, const bf16* h,
                           bf16* output) try {
     const Plan p(*shape);
     const auto nets = pack_all(p, parameters, false);
@@ -896,7 +889,7 @@ int causal_blocks_forward(const Shape* shape, const float* parameters, const flo
 
 // d_output: gradient of the output; dv, dh: those of v and h, not written with a first layer. d_parameters: float32, as the
 // parameters. d_condition: float32 (images, layers, 2, width), always written.
-int causal_blocks_backward(const Shape* shape, const float* parameters, const float* condition, const bf16* v, const bf16* h,
+int causal_layers_backward(const Shape* shape, const float* parameters, const float* condition, const bf16* v, const bf16* h,
                            const bf16* d_output, bf16* dv, bf16* dh, float* d_parameters, float* d_condition) try {
     const Plan p(*shape);
     const auto nets = pack_all(p, parameters, true);

@@ -1,4 +1,4 @@
-"""The layers of a PixelCNN as one differentiable operation in bfloat16 (`causal_blocks.cpp`).
+"""The layers of a PixelCNN as one differentiable operation in bfloat16 (`causal_layers.cpp`).
 
 The mathematics is that of `aegean.nn.pixelcnn`; sums are kept in float32 where PyTorch rounds each operation's result.
 """
@@ -36,9 +36,9 @@ def available(channels: int) -> bool:
 
 @lru_cache
 def _library() -> ctypes.CDLL | None:
-    found = library("causal_blocks")
+    found = library("causal_layers")
     # Tiles may be used only after the system was asked, once a process.
-    return found if found is not None and found.causal_blocks_kind() > 0 else None
+    return found if found is not None and found.causal_layers_kind() > 0 else None
 
 
 def apply_layers(
@@ -90,7 +90,7 @@ class _Layers(torch.autograd.Function):
         ctx.shape = _Shape(images=n, height=height, width=width, threads=torch.get_num_threads(), **settings)
         ctx.save_for_backward(v, h, parameters, condition)
         output = torch.empty(n, height, width, settings["channels"], dtype=torch.bfloat16)
-        _call("causal_blocks_forward", ctx.shape, parameters, condition, v, h, output)
+        _call("causal_layers_forward", ctx.shape, parameters, condition, v, h, output)
         return output
 
     @staticmethod
@@ -104,7 +104,7 @@ class _Layers(torch.autograd.Function):
         width, layers = (1 + shape.gated) * shape.channels, shape.blocks + (shape.inputs > 0)
         d_condition = torch.empty(shape.images, layers, 2, width)
         tensors = (parameters, condition, v, h, gradient, dv, dh, d_parameters, d_condition)
-        _call("causal_blocks_backward", shape, *tensors)
+        _call("causal_layers_backward", shape, *tensors)
         return dv, dh, d_parameters, None if condition is None else d_condition, None
 
 
