@@ -56,7 +56,7 @@ SMALL_MODELS = {
         prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, input_dropout=0.2
     ),
     "pixelgan-matching": PixelGANConfig(  # output distribution matching: no reconstruction
-        prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, reconstruction=False
+        prior=Categorical(categories=3), encoder=_ENCODER, discriminator=SMALL, reconstruction=False
     ),
     "pixelgan-labels": PixelGANConfig(
         prior=GaussianMixture(components=3), encoder=SMALL, decoder=_PIXELCNN, discriminator=SMALL, label_aware=True

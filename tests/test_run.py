@@ -1,19 +1,21 @@
 """Runs in folders: made once, gone on with, judged, and turned into a report."""
 
+import dataclasses
 import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from aegean.data import Digits
-from aegean.errors import CheckpointError, ConfigError, OutputError
+from aegean.data import Digits, Splits
+from aegean.data.stream import Batch, Stream
+from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
 from aegean.experiment import Experiment
 from aegean.models import PixelGANConfig, VAEConfig
 from aegean.nn import MLPConfig
 from aegean.priors import Categorical, Gaussian
 from aegean.report.build import report_content, write_report
-from aegean.run import Run, free_folder
+from aegean.run import Run, build_trainer, free_folder
 from aegean.train import TrainConfig
 from conftest import SMALL_MODELS
 
@@ -66,6 +68,29 @@ def test_what_does_not_fit_is_found_before_a_folder_is_made(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="has 7 categories, the data has 10 classes"):
         Run.create(tmp_path / "run", small(**{"model.prior.categories": 7}))
     assert not (tmp_path / "run").exists()
+
+
+def test_images_of_another_scale_are_refused_before_training() -> None:
+    """Streams of one's own, which hold 0 to 255 in place of 0 to 1."""
+
+    class Unscaled(Stream):
+        def batch(self, step: int, epoch: float | None = None, repeat: int = 0) -> Batch:
+            batch = super().batch(step, epoch, repeat)
+            return dataclasses.replace(batch, x=255 * batch.x)
+
+    class UnscaledSplits(Splits):
+        def streams(self, *arguments: int) -> dict[str, Stream]:
+            return {
+                name: Unscaled(stream.data, stream.batch_size, stream.seed, name)
+                for name, stream in super().streams(*arguments).items()
+            }
+
+    experiment = small()
+    splits = experiment.data.load()
+    fields = {field.name: getattr(splits, field.name) for field in dataclasses.fields(splits)}
+    build_trainer(experiment, splits)
+    with pytest.raises(DataError, match=r"must be in \[0, 1\]; found 0 to 255; divide by 255"):
+        build_trainer(experiment, UnscaledSplits(**fields))
 
 
 def test_more_epochs_go_on_and_fewer_than_done_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.evaluate.protocols import Advance, ProtocolName, evaluate_model
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable
+from aegean.likelihoods import Likelihood
 from aegean.models import Model, create
 from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints, load_trainer_state
@@ -207,10 +208,15 @@ def build_trainer(experiment: Experiment, splits: Splits, folder: Path | None = 
 
     Raises:
         ConfigError: model, data and training do not fit each other.
+        DataError: the first mini-batch holds no images in [0, 1].
     """
     settings = experiment.train
     model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
     streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed)
+    likelihood = getattr(model, "likelihood", None)
+    if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
+        for stream in streams.values():
+            likelihood.check(stream.batch(0).x)
     return Trainer(model, settings, streams, folder)
 
 

@@ -8,10 +8,26 @@ from torch import Tensor, nn
 
 from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
-from aegean.models import AAE, VAE, VAEGAN, AAEConfig, Model, PixelGAN, PixelGANConfig, VAEConfig, create, registry
+from aegean.likelihoods import DiscretizedLogisticMixture
+from aegean.models import (
+    AAE,
+    VAE,
+    VAEGAN,
+    AAEConfig,
+    Model,
+    PixelCNNModelConfig,
+    PixelGAN,
+    PixelGANConfig,
+    VAEConfig,
+    create,
+    registry,
+)
 from aegean.models.code import ready_prior
 from aegean.models.vae import draw, kl_to_standard_normal
 from aegean.nn import PixelCNNConfig
+from aegean.nn.pixelcnn import Conditioning
+from aegean.nn.pixelcnn_sampling import sample as sample_pixels
+from aegean.nn.pixelcnn_sampling import sample_naive
 from aegean.priors import Categorical, Gaussian, GaussianMixture
 from conftest import SMALL, SMALL_MODELS, make_splits
 
@@ -139,6 +155,38 @@ def test_each_part_of_the_pixelgan_can_be_left_out() -> None:
     assert names["pixelgan-supervised"] == ["reconstruct", "discriminate", "confuse", "classify"]
     with pytest.raises(ConfigError, match="must be true"):
         PixelGANConfig(reconstruction=False, adversarial=False)
+
+
+def test_settings_that_would_be_ignored_are_refused() -> None:
+    with pytest.raises(ConfigError, match="decoder has no effect without reconstruction"):
+        PixelGANConfig(decoder=PixelCNNConfig(blocks=2), reconstruction=False)
+    with pytest.raises(ConfigError, match="likelihood has no effect without reconstruction"):
+        PixelGANConfig(likelihood=DiscretizedLogisticMixture(), reconstruction=False)
+    with pytest.raises(ConfigError, match="'input-channel', but there is no code to condition on"):
+        PixelCNNModelConfig(network=PixelCNNConfig(conditioning="input-channel"))
+    assert PixelGANConfig(decoder=PixelCNNConfig(), reconstruction=False).reconstruction is False
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (1, 9, 1), (1, 2, 2), (3, 1, 2)])
+@pytest.mark.parametrize("conditioning", ["location-invariant", "location-dependent", "input-channel"])
+def test_images_smaller_than_the_filters_work(shape: tuple[int, int, int], conditioning: Conditioning) -> None:
+    """A pixel outside is 0, however far; the sampler pads as the network does."""
+    decoder = PixelCNNConfig(blocks=2, channels=4, conditioning=conditioning)
+    config = PixelGANConfig(prior=Categorical(categories=3), encoder=SMALL, decoder=decoder, discriminator=SMALL)
+    model = create(config, shape, seed=0).eval()
+    x, z = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0)).round(), torch.eye(3)
+    loss = model.reconstruction_loss(Batch(x, torch.full((3,), -1), torch.arange(3), 0.0))
+    assert torch.isfinite(loss).all()
+    uniforms = torch.rand(3, *shape, generator=torch.Generator().manual_seed(1))
+    images = [
+        sampler(model.decoder, model.likelihood, z, 3, shape, uniforms=uniforms)
+        for sampler in (sample_pixels, sample_naive)
+    ]
+    assert torch.equal(*images)
+    if shape == (1, 2, 2):
+        binary = torch.tensor([[(k >> bit) & 1 for bit in range(4)] for k in range(16)]).float().view(16, *shape)
+        total = model.conditional_log_prob(binary, z[:1].expand(16, 3)).exp().sum()
+        torch.testing.assert_close(total, torch.tensor(1.0))
 
 
 def test_a_pixelcnn_alone_is_a_normalised_distribution() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from aegean.config import Config
@@ -20,13 +21,22 @@ class PixelCNNModelConfig(Config):
     """Parts of a PixelCNN.
 
     Attributes:
-        network: the PixelCNN; its conditioning has no effect.
+        network: the PixelCNN; without a code there is nothing to condition on.
         likelihood: p(pixel | pixels before).
     """
 
     kind: Literal["pixelcnn"] = "pixelcnn"
     network: PixelCNNConfig = PixelCNNConfig()
     likelihood: LikelihoodConfig = Bernoulli()
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> "PixelCNNModelConfig":
+        conditioning = self.network.conditioning
+        if conditioning != PixelCNNConfig.model_fields["conditioning"].default:
+            raise ValueError(
+                f"network.conditioning is {conditioning!r}, but there is no code to condition on; leave it out."
+            )
+        return self
 
 
 class PixelCNNModel(Model):

@@ -71,6 +71,15 @@ class PixelGANConfig(Config):
             raise ValueError("reconstruction or adversarial must be true; a classifier alone is not this model.")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> "PixelGANConfig":
+        for name in ("decoder", "likelihood"):
+            if not self.reconstruction and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} has no effect without reconstruction; leave it out, or set reconstruction=true."
+                )
+        return self
+
 
 class PixelGAN(Model):
     """An autoencoder whose decoder is a PixelCNN, with the code matched to a prior by an adversary.
