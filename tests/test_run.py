@@ -146,6 +146,7 @@ def test_the_report_of_a_classifier_has_every_part(trained: Run) -> None:
     assert [row.name for row in content.samples] == [str(k) for k in range(10)]
     assert content.reconstructions is not None
     assert content.mistakes is not None
+    assert not content.errors  # there are no validation images
     assert content.curves is not None
     assert set(content.curves) == {"reconstruct", "discriminate", "confuse", "classify"}
     assert content.adversaries is not None
@@ -163,6 +164,7 @@ def test_the_report_of_clusters_and_of_continuous_codes(tmp_path: Path) -> None:
     content = report_content(clusters)
     assert content.clustering is not None
     assert content.clustering.clusters == 12
+    assert content.errors == [(1, clusters.metrics()[0]["validation/error"])]
     layers = MLPConfig(widths=(16,))
     model = VAEConfig(prior=Gaussian(dim=2), encoder=layers, decoder=layers)
     codes = Run.create(tmp_path / "codes", small(**{"model": model.to_dict(), "train.epochs": 1}))

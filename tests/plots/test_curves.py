@@ -73,6 +73,15 @@ def test_one_point_is_drawn():
     assert parse(svg).find("circle") is not None
 
 
+def test_the_unit_stands_along_the_axis_of_values():
+    svg = curve_svg([(1, 2.0), (5, 1.0)], "error", unit="percent <of> images")
+    (label,) = [text for text in parse(svg).iter("text") if text.text == "percent <of> images"]
+    assert label.get("transform") == "rotate(-90 11 69)"
+    assert (float(label.get("x")), float(label.get("y"))) == (11, 69)  # turned around itself, in the middle
+    assert parse(svg).get("aria-label") == "error in percent <of> images: from 2 at epoch 1 to 1 at epoch 5"
+    assert not any(text.get("transform") for text in parse(curve_svg([(1, 2.0), (5, 1.0)], "error")).iter("text"))
+
+
 def test_names_are_escaped_and_spoken():
     svg = curve_svg([(1, 2.0), (5, 1.0)], '"><script>alert(1)</script>')
     assert "<script>" not in svg

@@ -105,6 +105,7 @@ def content(digits):
         reconstructions=Reconstructions(torch.tensor(x[:14]), x[1:15] * 0.5),
         mistakes=Mistakes(x[wrong], y[wrong], predicted[wrong], [f"{i}.png" for i in wrong], np.full(9, 0.53)),
         codes=Codes(x[:, 0, 2:4, 3], y),
+        errors=[(1, 20.0), (2, 5.5)],
         curves={"reconstruct": [(1, 300.0), (2, 90.0)], "confuse": [(1, 0.7), (2, math.nan)]},
         adversaries=[
             AdversaryHealth(
@@ -193,7 +194,7 @@ def test_every_part_may_be_left_out(content):
     assert page.words.count("Nothing yet") == 2
     assert not any(page.all(tag) for tag in ("section", "img", "svg", "table", "details"))
     parts = [field.name for field in dataclasses.fields(ReportContent) if field.name != "title"]
-    assert len(parts) == 16
+    assert len(parts) == 17
     for part in parts:
         Page(render_report(ReportContent(title="One part", **{part: getattr(content, part)})))
         empty = dataclasses.replace(content, **{part: ReportContent(title="").__getattribute__(part)})
@@ -208,6 +209,7 @@ def test_empty_parts_are_left_out(content, digits):
             samples=[],
             figures=[Figure("Nothing", "", [ImageRow("a", x[:0])], 5)],
             clusters=[],
+            errors=[],
             curves={},
             baselines={},
             adversaries=[],
@@ -392,6 +394,19 @@ def test_clusters_are_described_with_their_number(content):
     assert "1 of the 12 clusters are empty or nearly so." in words
     assert content.clustering.hungarian_error_percent is None
     assert "one to one" not in words
+
+
+def test_the_error_by_epoch_comes_before_the_losses_and_axes_are_named(content, html):
+    """Figure 7 of the PixelGAN paper: what a phase loses, and what it is for."""
+    names = re.findall(r"<figcaption><bdi>(.*?)</bdi> <b>(.*?)</b>", html)
+    assert names == [("error on validation images", "5.5"), ("reconstruct", "90"), ("confuse", "0.7")]
+    spoken = [svg["aria-label"] for svg in Page(html).all("svg") if svg.get("class") == "curve"]
+    assert spoken[0] == "error on validation images in percent: from 20 at epoch 1 to 5.5 at epoch 2"
+    assert spoken[1].startswith("reconstruct in nats an image: from 300")
+    assert "The share of validation images that were given the wrong class, and the loss" in Page(html).words
+    without = Page(render_report(dataclasses.replace(content, errors=None)))
+    assert "validation" not in without.words
+    assert "The loss of each phase" in without.words
 
 
 def test_discriminators_get_a_verdict(html):

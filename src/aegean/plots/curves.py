@@ -18,7 +18,7 @@ Points = Sequence[tuple[float, float]]
 LOGARITHMIC_FROM = 30.0
 
 
-def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = None) -> str:
+def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = None, unit: str = "") -> str:
     """Draw one curve as an SVG element of 300 x 150 units that scales with the page.
 
     The line has the class `line`, a reference the class `reference`, text the class `tick`; without a style
@@ -29,9 +29,10 @@ def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = N
         name: what is drawn, for readers who cannot see it.
         reference: a positive level to compare with, and its name (`(1.386, "chance")`); the axis then
             starts at 0.
+        unit: what the values count, written along their axis.
 
     Returns:
-        The element as text; `name` and the name of the reference are escaped.
+        The element as text; `name`, `unit` and the name of the reference are escaped.
 
     Raises:
         DataError: no point is finite.
@@ -76,10 +77,13 @@ def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = N
     parts += [_text(left - 6, top + 8, short(highest), "end")]
     parts += [_text(left, height - 6, f"{first:g}", "start")]
     parts += [_text(width - right, height - 6, f"{last:g}", "end")] if last > first else []
+    if unit:
+        middle = (top + height - bottom) / 2
+        parts.append(_text(11.0, middle, unit, "middle", f' transform="rotate(-90 11 {middle:g})"'))
     scale = ", logarithmic axis" if logarithmic else ""
     parts.append(_text((left + width - right) / 2, height - 6, f"epoch{scale}", "middle"))
     start, end = short(finite[0][1]), short(finite[-1][1])
-    spoken = f"{name}: from {start} at epoch {first:g} to {end} at epoch {last:g}{scale}"
+    spoken = f"{name}{f' in {unit}' if unit else ''}: from {start} at epoch {first:g} to {end} at epoch {last:g}{scale}"
     return (
         f'<svg class="curve" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(spoken)}">'
         f"{''.join(parts)}</svg>"
@@ -154,8 +158,8 @@ def _is_logarithmic(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) > LOGARITHMIC_FROM * min(values)
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def _text(x: float, y: float, text: str, anchor: str, attributes: str = "") -> str:
     return (
         f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="10" '
-        f'fill="currentColor">{escape(text)}</text>'
+        f'fill="currentColor"{attributes}>{escape(text)}</text>'
     )

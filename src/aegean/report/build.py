@@ -55,6 +55,7 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
         class_names=splits.train.class_names,
         labels=(len(splits.labelled), len(splits.train)),
         baselines=baselines,
+        errors=[(row["epoch"], row["validation/error"]) for row in rows if "validation/error" in row],
         curves=_curves(rows),
         adversaries=_adversaries(rows),
         technical=_technical(run, rows),
@@ -130,11 +131,10 @@ def _mistakes(test: ImageData, predicted: Tensor, confidence: Tensor, wrong: Ten
 
 
 def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """The losses of the phases, and the error on validation images."""
+    """The losses of the phases."""
     if not rows:
         return {}
     shown = [name for name in rows[-1] if "/" not in name and name not in ("epoch", "step", "seconds")]
-    shown += [name for name in rows[-1] if name == "validation/error"]
     return {name: [(row["epoch"], row[name]) for row in rows if name in row] for name in shown}
 
 

@@ -143,7 +143,8 @@ class ReportContent:
         reconstructions: of held-out images.
         mistakes: a gallery of them.
         codes: drawn as points.
-        curves: (epoch, value) by phase.
+        errors: (epoch, percent of the validation images whose class is wrong).
+        curves: (epoch, loss) by phase.
         adversaries: the discriminators' health.
         technical: command, configuration, versions, time, warnings.
     """
@@ -162,6 +163,7 @@ class ReportContent:
     reconstructions: Reconstructions | None = None
     mistakes: Mistakes | None = None
     codes: Codes | None = None
+    errors: Points | None = None
     curves: Mapping[str, Points] | None = None
     adversaries: Sequence[AdversaryHealth] | None = None
     technical: Technical | None = None

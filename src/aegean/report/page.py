@@ -57,6 +57,8 @@ def render_report(content: ReportContent) -> str:
     template, style = _template(), _read("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     names = _Names(content.class_names)
+    errors = _curves({"error on validation images": content.errors}, "percent") if content.errors else []
+    losses = _curves(content.curves or {}, "nats an image")
     page = template.render(
         content=content,
         style=Markup(style),  # noqa: S704 - our own file
@@ -72,7 +74,7 @@ def render_report(content: ReportContent) -> str:
         reconstructions=_reconstructions(content.reconstructions),
         mistakes=_mistakes(content.mistakes, names),
         codes=_codes(content.codes, names),
-        curves=_curves(content.curves or {}),
+        curves=[*errors, *losses],
         adversaries=[_adversary(health) for health in content.adversaries or ()],
         duration=_duration(content.technical.minutes if content.technical else None),
     )
@@ -307,12 +309,12 @@ def _codes(shown: Codes | None, names: _Names) -> Markup | None:
     return Markup(codes_svg(shown.codes, shown.labels, class_names, shown.marks))  # noqa: S704 - escapes
 
 
-def _curves(curves: Mapping[str, Points]) -> list[tuple[str, Markup | None, str]]:
+def _curves(curves: Mapping[str, Points], unit: str) -> list[tuple[str, Markup | None, str]]:
     """Name, chart and last value of each curve; no chart where no value is finite."""
     charts: list[tuple[str, Markup | None, str]] = []
     for name, points in curves.items():
         finite = [value for _, value in points if math.isfinite(value)]
-        chart = Markup(curve_svg(points, name)) if finite else None  # noqa: S704 - curve_svg escapes
+        chart = Markup(curve_svg(points, name, unit=unit)) if finite else None  # noqa: S704 - curve_svg escapes
         charts.append((name, chart, short(finite[-1]) if finite else "no finite value"))
     return charts
 
