@@ -11,12 +11,15 @@ from aegean.nn.pixelcnn_sampling import sample, sample_naive
 MIXTURE = DiscretizedLogisticMixture(components=3)
 
 
-def build(likelihood, shape, conditioning="location-invariant", condition=4, **settings) -> PixelCNN:
+KERNELS = pytest.mark.parametrize("kernels", ["on", "off"])
+
+
+def build(likelihood, shape, conditioning="location-invariant", condition=4, channels=6, **settings) -> PixelCNN:
     """A network whose every weight and bias is random and large enough that pixels depend on each other."""
     torch.manual_seed(0)
     if conditioning != "location-invariant":
         settings |= {"condition_hidden": 9}
-    config = PixelCNNConfig(blocks=2, channels=6, conditioning=conditioning, **settings)
+    config = PixelCNNConfig(blocks=2, channels=channels, conditioning=conditioning, **settings)
     net = config.build(condition, shape, likelihood.outputs(shape[0]))
     with torch.no_grad():
         for weight in net.parameters():
@@ -24,6 +27,7 @@ def build(likelihood, shape, conditioning="location-invariant", condition=4, **s
     return net
 
 
+@KERNELS
 @pytest.mark.parametrize("likelihood", [Bernoulli(), MIXTURE], ids=["bernoulli", "mixture"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("gated", [False, True])
@@ -36,7 +40,8 @@ def build(likelihood, shape, conditioning="location-invariant", condition=4, **s
         ("input-channel", {"condition_maps": 2}),
     ],
 )
-def test_the_cache_changes_no_pixel(conditioning, extra, gated, channels, likelihood):
+def test_the_cache_changes_no_pixel(conditioning, extra, gated, channels, likelihood, kernels, monkeypatch):
+    monkeypatch.setenv("AEGEAN_KERNELS", kernels)
     shape = (channels, 5, 7)
     net = build(likelihood, shape, conditioning, gated=gated, **extra)
     z, uniforms = torch.randn(6, 4), torch.rand(6, *likelihood.noise_shape(*shape))
@@ -44,6 +49,19 @@ def test_the_cache_changes_no_pixel(conditioning, extra, gated, channels, likeli
     naive = sample_naive(net, likelihood, z, 6, shape, uniforms=uniforms)
     torch.testing.assert_close(cached, naive, rtol=0, atol=1e-6)
     assert cached.std() > 0.2  # and not by all being the same
+
+
+@KERNELS
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_cache_changes_no_pixel_of_wide_networks(gated, kernels, monkeypatch):
+    """Widths that the kernel treats in parts of 32, and a number of images that its groups of four do not divide."""
+    monkeypatch.setenv("AEGEAN_KERNELS", kernels)
+    net = build(MIXTURE, (1, 5, 7), channels=40, gated=gated)
+    z, uniforms = torch.randn(7, 4), torch.rand(7, *MIXTURE.noise_shape(1, 5, 7))
+    cached = sample(net, MIXTURE, z, 7, (1, 5, 7), uniforms=uniforms)
+    naive = sample_naive(net, MIXTURE, z, 7, (1, 5, 7), uniforms=uniforms)
+    torch.testing.assert_close(cached, naive, rtol=0, atol=1e-5)
+    assert cached.std() > 0.1
 
 
 @pytest.mark.parametrize("filters", [{"filter": (2, 3)}, {"filter": (1, 3), "first_filter": (1, 3)}])

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aegean.errors import ConfigError
-from aegean.nn.pixelcnn import CausalLayer, PixelCNN
+from aegean.nn.kernels.causal_pixel import PixelKernel, available
+from aegean.nn.pixelcnn import PixelCNN
 
 
 class PixelLikelihood(Protocol):
@@ -69,33 +70,30 @@ def sample(
     if spatial is None:
         spatial = torch.zeros(n, 0, height, width, device=device)
     images = torch.zeros(n, *shape, device=device)
-    columns = [_Columns(layer, n, width, device) for layer in net.causal_layers]
+    kind = PixelKernel if available(net) else _Columns
+    columns = kind(net, n, width)
     rows = [torch.zeros(n, layer.vertical.in_channels, layer.rows, width, device=device) for layer in net.causal_layers]
-    head = [(module.weight.flatten(1), module.bias) for module in (net.hidden, net.output)]
 
     # What stands above the first row and left of the first pixel is 0, the padding of `PixelCNN.forward`.
     row_above = torch.zeros(n, shape[0], 1, width, device=device)
     for i in range(height):
         # The vertical stack: one new row in each layer.
-        v = torch.cat((row_above, spatial[:, :, i : i + 1]), dim=1)
+        v, links = torch.cat((row_above, spatial[:, :, i : i + 1]), dim=1), []
         for k, (layer, (bias_v, bias_h)) in enumerate(zip(net.causal_layers, biases, strict=True)):
             rows[k] = torch.cat((rows[k][:, :, 1:], v), dim=2)
             u = layer.vertical(rows[k])
             u = u if bias_v is None else u + _row(bias_v, i)
             link = layer.link(u)
-            columns[k].begin_row(link if bias_h is None else link + _row(bias_h, i))
+            links.append(link if bias_h is None else link + _row(bias_h, i))
             v = layer.nonlinearity(u)
+        columns.begin_row(links)
 
         # The horizontal stack and the head: one new pixel in each layer.
         left = torch.zeros(n, shape[0], device=device)
         for j in range(width):
-            h = torch.cat((left, spatial[:, :, i, j]), dim=1)
-            for column in columns:
-                h = column.advance(h, j)
-            for weight, bias in head:
-                h = F.linear(F.relu(h), weight, bias)
+            params = columns.advance(torch.cat((left, spatial[:, :, i, j]), dim=1), j)
             noise = uniforms[..., i : i + 1, j : j + 1]
-            pixel = likelihood.sample_from(h.float()[:, :, None, None], noise)
+            pixel = likelihood.sample_from(params.float()[:, :, None, None], noise)
             if given is not None and known is not None:
                 pixel = torch.where(known[..., i : i + 1, j : j + 1], given[:, :, i : i + 1, j : j + 1], pixel)
             images[:, :, i : i + 1, j : j + 1] = pixel
@@ -135,27 +133,38 @@ def sample_naive(
 
 
 class _Columns:
-    """The horizontal stack of one layer in the row being drawn: its inputs so far, and the link."""
+    """The horizontal stack of all layers in the row being drawn, and the layers after it; see `PixelKernel`."""
 
-    def __init__(self, layer: CausalLayer, n: int, width: int, device: torch.device) -> None:
-        self.layer = layer
-        # The kernel as a matrix on (taps, channels); the row's inputs, after taps - 1 columns of padding.
-        self.kernel = layer.horizontal.weight[:, :, 0].transpose(1, 2).flatten(1)
-        self.out = layer.out.weight.flatten(1)
-        self.inputs = torch.zeros(n, layer.taps - 1 + width, layer.horizontal.in_channels, device=device)
+    def __init__(self, net: PixelCNN, n: int, width: int) -> None:
+        device = net.output.weight.device
+        self.layers = net.causal_layers
+        # The kernels as matrices on (taps, channels); the row's inputs, after taps - 1 columns of padding.
+        self.kernels = [layer.horizontal.weight[:, :, 0].transpose(1, 2).flatten(1) for layer in self.layers]
+        self.outs = [layer.out.weight.flatten(1) for layer in self.layers]
+        self.inputs = [
+            torch.zeros(n, layer.taps - 1 + width, layer.horizontal.in_channels, device=device) for layer in self.layers
+        ]
+        self.head = [(module.weight.flatten(1), module.bias) for module in (net.hidden, net.output)]
+        self.links: list[Tensor] = []
 
-    def begin_row(self, link: Tensor) -> None:
-        """Take the link from the vertical stack, with its bias: (n, width, 1, w)."""
-        self.link = link[:, :, 0].permute(2, 0, 1).contiguous()
+    def begin_row(self, links: list[Tensor]) -> None:
+        """Take each layer's link from the vertical stack, with the condition's bias: (n, width, 1, w)."""
+        self.links = [link[:, :, 0].permute(2, 0, 1).contiguous() for link in links]
 
-    def advance(self, h: Tensor, j: int) -> Tensor:
-        """Map the layer's input at column j, (n, inputs), to its output there, (n, channels)."""
-        layer = self.layer
-        self.inputs[:, layer.taps - 1 + j] = h
-        window = self.inputs[:, j : j + layer.taps].flatten(1)
-        left = F.linear(window, self.kernel, layer.horizontal.bias)
-        out = F.linear(layer.nonlinearity(left + self.link[j]), self.out, layer.out.bias)
-        return out + h if layer.residual else out
+    def advance(self, left: Tensor, j: int) -> Tensor:
+        """Map what the first layer sees at column j, (n, inputs), to the parameters there, (n, outputs)."""
+        h = left
+        for layer, kernel, out, inputs, link in zip(
+            self.layers, self.kernels, self.outs, self.inputs, self.links, strict=True
+        ):
+            inputs[:, layer.taps - 1 + j] = h
+            window = inputs[:, j : j + layer.taps].flatten(1)
+            u = F.linear(window, kernel, layer.horizontal.bias) + link[j]
+            new = F.linear(layer.nonlinearity(u), out, layer.out.bias)
+            h = new + h if layer.residual else new
+        for weight, bias in self.head:
+            h = F.linear(F.relu(h), weight, bias)
+        return h
 
 
 def _row(bias: Tensor, i: int) -> Tensor:
