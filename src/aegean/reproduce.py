@@ -14,6 +14,7 @@ from aegean.evaluate.records import (
     RunRecord,
     read_records,
     render_benchmarks,
+    render_epochs,
     render_tables,
     summarise,
     write_record,
@@ -91,6 +92,7 @@ def reproduce_seed(
         aegean=environment.aegean,
         commit=environment.commit,
         metrics=metrics,
+        errors_by_epoch={row["epoch"]: row["validation/error"] for row in run.metrics() if "validation/error" in row},
         command=command,
         date=datetime.datetime.now(tz=datetime.UTC).date(),
     )
@@ -174,7 +176,9 @@ def update_tables(documents: Iterable[Path], results: Path, write: bool = True) 
     for document in documents:
         for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
             text = path.read_text(encoding="utf-8")
-            rendered = render_benchmarks(render_tables(text, records, paper), results / "benchmarks")
+            rendered = render_benchmarks(
+                render_epochs(render_tables(text, records, paper), records), results / "benchmarks"
+            )
             if rendered != text:
                 changed.append(path)
                 if write:

@@ -322,7 +322,7 @@ def test_doctor_and_version(home: Path) -> None:
 
 def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get = recipes.get
-    small = get("digits-pixelgan-100").override({"train.epochs": 1, **parse_overrides(TINY)})
+    small = get("digits-pixelgan-100").override({"train.epochs": 1, "data.validation": 50, **parse_overrides(TINY)})
     monkeypatch.setattr(recipes, "get", lambda name: small if name == "digits-pixelgan-100" else get(name))
     done = aegean("reproduce", "digits-pixelgan-100", "--seeds", "2", "--baselines", cwd=home)
     assert "seed 1" in done.stdout
@@ -330,6 +330,7 @@ def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeyp
     assert [path.name for path in files] == ["seed-0.json", "seed-1.json"]
     record = json.loads(files[1].read_text())
     assert (record["seed"], record["epochs"], record["kind"]) == (1, 1.0, "stabilised")
+    assert list(record["errors_by_epoch"]) == ["1"]
     assert {"error", "nats", "svm_error", "self_training_svm_error", "label_spreading_error"} <= record[
         "metrics"
     ].keys()

@@ -13,6 +13,7 @@ from aegean.evaluate.records import (
     markdown_table,
     read_records,
     render_benchmarks,
+    render_epochs,
     render_tables,
     summarise,
     write_record,
@@ -212,6 +213,32 @@ def test_a_recipe_that_several_patterns_name_is_shown_once(patterns):
 def test_bad_marks_are_refused(text, message):
     with pytest.raises(DataError, match=message):
         render_tables(text, RECORDS)
+
+
+def test_errors_by_epoch_are_means_over_all_seeds_at_round_epochs_and_the_last(tmp_path):
+    """Figure 7 of the PixelGAN paper as a table."""
+    curve = {epoch: 60.0 / epoch for epoch in range(1, 13)}
+    records = [
+        record(seed=0, errors_by_epoch=curve),
+        record(seed=1, errors_by_epoch={epoch: value + 2 for epoch, value in curve.items() if epoch != 2}),
+        record("pixelgan-mnist-20", errors_by_epoch={1: 70.0, 3: 50.0}),
+        record("pixelgan-mnist-50"),  # nobody looked
+    ]
+    text = "<!-- epochs:pixelgan-mnist-20 pixelgan-* -->\nold\n<!-- /epochs -->"
+    rendered = render_epochs(text, records)
+    assert rendered.splitlines()[1:-1] == [
+        "| Epoch | pixelgan-mnist-20 | pixelgan-mnist-100 |",
+        "| --- | ---: | ---: |",
+        "| 1 | 70.00 (one seed) | 61.0 ± 1.4 |",
+        "| 3 | 50.00 (one seed) | 21.0 ± 1.4 |",
+        "| 5 |  | 13.0 ± 1.4 |",
+        "| 10 |  | 7.0 ± 1.4 |",
+        "| 12 |  | 6.0 ± 1.4 |",
+    ]
+    assert render_epochs(rendered, records) == rendered
+    assert render_epochs(text, RECORDS) == text
+    write_record(tmp_path, records[0])
+    assert read_records(tmp_path)[0].errors_by_epoch == curve
 
 
 def test_benchmarks_are_filled_in_from_their_record(tmp_path):

@@ -45,6 +45,8 @@ class RunRecord(Config):
         python, torch, aegean: versions.
         commit: of the source; empty if it was not a checkout.
         metrics: results on the test set, by name.
+        errors_by_epoch: percent of the validation images whose class is wrong, at the end of each epoch at which they
+            were looked at; empty if they never were.
         command: what was typed.
         date: day on which the run ended.
     """
@@ -62,6 +64,7 @@ class RunRecord(Config):
     aegean: str
     commit: str = ""
     metrics: dict[str, FiniteFloat] = Field(min_length=1)
+    errors_by_epoch: dict[int, FiniteFloat] = {}
     command: str
     date: datetime.date
 
@@ -221,15 +224,62 @@ def render_tables(text: str, records: Sequence[RunRecord], paper: PaperFigures |
 
     def table(match: re.Match[str]) -> str:
         patterns, _, metrics = match[2].partition("|")
-        chosen: list[RunRecord] = []
-        for pattern in patterns.split():
-            found = [record for record in records if fnmatchcase(record.recipe, pattern)]
-            chosen += [record for record in found if record not in chosen]
+        chosen = _chosen(records, patterns)
         if not chosen and patterns.split():
             return match[0]  # nothing was run yet: what the place says stays
         return f"{match[1]}\n{markdown_table(chosen, metrics.split() or None, paper)}\n{match[4]}"
 
     return _MARKED.sub(table, text)
+
+
+_EPOCHS = re.compile(r"(<!-- epochs:([^\n]*?) -->)(.*?)(<!-- /epochs -->)", re.DOTALL)
+
+
+def render_epochs(text: str, records: Sequence[RunRecord]) -> str:
+    """Fill the places `<!-- epochs:RECIPES -->` ... `<!-- /epochs -->` with errors on validation images by epoch.
+
+    A row is an epoch (1, 2, 5, 10, 20, 50, ... and the last), a column a recipe; a cell is the mean over all its seeds,
+    empty where not all of them were looked at. Recipes are named as for `render_tables`; where no record has errors by
+    epoch, a place stays.
+
+    Args:
+        text: of the document.
+        records: all records.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        by_recipe: dict[str, list[RunRecord]] = {}
+        for record in _chosen(records, match[2]):
+            by_recipe.setdefault(record.recipe, []).append(record)
+        common = {
+            recipe: set.intersection(*(set(run.errors_by_epoch) for run in runs)) for recipe, runs in by_recipe.items()
+        }
+        columns = [recipe for recipe, epochs in common.items() if epochs]
+        if not columns:
+            return match[0]
+        shown = {epoch for recipe in columns for epoch in common[recipe] if re.fullmatch("[125]0*", str(epoch))}
+        shown |= {max(common[recipe]) for recipe in columns}
+        lines = [["Epoch", *columns], ["---", *["---:"] * len(columns)]]
+        for epoch in sorted(shown):
+            cells = [
+                str(_statistic([run.errors_by_epoch[epoch] for run in by_recipe[recipe]]))
+                if epoch in common[recipe]
+                else ""
+                for recipe in columns
+            ]
+            lines.append([str(epoch), *cells])
+        return "\n".join([match[1], *("| " + " | ".join(line) + " |" for line in lines), match[4]])
+
+    return _EPOCHS.sub(table, text)
+
+
+def _chosen(records: Sequence[RunRecord], patterns: str) -> list[RunRecord]:
+    """Records whose recipe matches one of the patterns, in the patterns' order, each once."""
+    chosen: list[RunRecord] = []
+    for pattern in patterns.split():
+        found = [record for record in records if fnmatchcase(record.recipe, pattern)]
+        chosen += [record for record in found if record not in chosen]
+    return chosen
 
 
 def _place(folder: Path, record: RunRecord) -> Path:
