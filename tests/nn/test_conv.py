@@ -23,7 +23,7 @@ SMALL = {"widths": (4, 6), "init_std": None}
 
 def order(network: nn.Module) -> list[str]:
     names = " ".join(type(part).__name__ for part in network.modules() if isinstance(part, KINDS))
-    return names.replace("BatchNormReLU", "BatchNorm2d ReLU").split()
+    return names.replace("BatchNormReLU", "BatchNorm2d ReLU").replace("MaxPoolHalf", "MaxPool2d").split()
 
 
 @pytest.mark.parametrize(

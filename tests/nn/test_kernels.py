@@ -9,6 +9,7 @@ from torch import nn
 from aegean.nn import PixelCNNConfig, kernels
 from aegean.nn.kernels import causal_layers
 from aegean.nn.kernels.batch_norm_relu import BatchNormReLU
+from aegean.nn.kernels.max_pool import MaxPoolHalf
 
 needs_kernels = pytest.mark.skipif(
     not causal_layers.available(32), reason="no C++ compiler here, or no bfloat16 instructions"
@@ -212,3 +213,21 @@ def test_batch_norm_relu_in_float32_is_pytorchs_own():
     assert torch.equal(layer(x), nn.BatchNorm2d.forward(reference, x).relu())
     layer.eval()
     assert torch.equal(layer(x), nn.BatchNorm2d.forward(reference.eval(), x).relu())
+
+
+# ---- max-pooling -----------------------------------------------------------------------------------------------------
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (1, 4), (3, 1)])
+def test_max_pool_equals_pytorchs_with_ties(size, monkeypatch):
+    torch.manual_seed(0)
+    values = torch.randint(-2, 3, (5, 32, *size)).bfloat16().contiguous(memory_format=torch.channels_last)
+    x = values.requires_grad_()
+    results = []
+    for kernel in ("on", "off"):
+        monkeypatch.setenv("AEGEAN_KERNELS", kernel)
+        y = MaxPoolHalf()(x)
+        results.append((y, *torch.autograd.grad((y * torch.arange(y.numel()).view_as(y)).sum(), x)))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)

@@ -14,6 +14,7 @@ from aegean.config import Config
 from aegean.errors import ConfigError
 from aegean.nn.conditioning import LocationDependentBias, LocationInvariantBias
 from aegean.nn.kernels.batch_norm_relu import BatchNormReLU
+from aegean.nn.kernels.max_pool import MaxPoolHalf
 from aegean.nn.mlp import (
     Activation,
     BatchNorm,
@@ -73,7 +74,7 @@ class ConvEncoderConfig(Config):
                 conv = nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=self.batch_norm == "none")
                 layers.append(_layer(conv, self.batch_norm != "none", self.activation))
                 channels = width
-            layers[-1].append(nn.MaxPool2d(2, ceil_mode=True))
+            layers[-1].append(MaxPoolHalf())
         layers.append(_flat(linear_layer(channels * math.prod(size), outputs, self.batch_norm == "all")))
         bias = LocationInvariantBias(extra_inputs, [self.stages[0][2]]) if extra_inputs else None
         return _ready(ConvEncoder(layers, bias, extra_inputs), self.init_std)
