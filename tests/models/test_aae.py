@@ -167,6 +167,18 @@ def test_the_discriminator_of_styles_is_told_the_category_where_they_shall_be_in
     assert (z.grad != 0).all()
 
 
+def test_the_discriminator_of_styles_is_told_given_labels_where_they_shall_be_independent() -> None:
+    model = model_of("aae-given", independent=True)
+    model.style_discriminator = Recorder()
+    y = torch.tensor([0, 1, 2, -1] * 3)
+    batch = batch_of(y)
+    codes = model.draw_codes(batch.x)
+    model.style_discriminator_loss(batch, codes)
+    (seen,) = model.style_discriminator.inputs
+    assert torch.equal(seen[:, -4:], label_switch(y, 3).repeat(2, 1))
+    assert torch.equal(seen[N:, :-4], codes[1].detach())
+
+
 def test_the_encoders_loss_is_the_sum_of_both_games() -> None:
     model, batch = model_of("aae-classified"), batch_of()
     codes = model.draw_codes(batch.x)

@@ -18,7 +18,7 @@ from aegean.errors import ConfigError
 from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import confusion_loss, discriminator_loss
+from aegean.models.code import confusion_loss, discriminator_loss, label_switch
 from aegean.models.consistency import Consistency
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
@@ -41,8 +41,8 @@ class CategoricalAAEConfig(Config):
         likelihood: p(x | y, z); a Gaussian of standard deviation 1 is half the squared error.
         adversary: losses of the game on y.
         style_adversary: losses of the game on z.
-        independent: tell the discriminator of styles the inferred category, too (not in the paper): styles then have
-            the distribution p(z) within each category, and so cannot tell the category.
+        independent: tell the discriminator of styles the category, too, inferred or given (not in the paper): styles
+            then have the distribution p(z) within each category, and so cannot tell the category.
         input_noise: standard deviation of noise added to the encoder's input in training.
         input_dropout: share of the encoder's inputs set to 0 in training.
         heads: if given, y and z become one code, head(y) + z, whose dimension is that of z (dimensionality
@@ -68,11 +68,9 @@ class CategoricalAAEConfig(Config):
     consistency: Consistency | None = None
 
     @model_validator(mode="after")
-    def _further_terms_need_an_inferred_category(self) -> "CategoricalAAEConfig":
-        if self.content == "given" and (self.consistency is not None or self.independent):
-            raise ValueError(
-                "consistency and independent are about inferred categories; with content 'given' there are none."
-            )
+    def _consistency_is_of_an_inferred_category(self) -> "CategoricalAAEConfig":
+        if self.content == "given" and self.consistency is not None:
+            raise ValueError("consistency is about inferred categories; with content 'given' there are none.")
         return self
 
 
@@ -111,7 +109,7 @@ class CategoricalAAE(Autoencoder):
         merged = self.style if config.heads is not None else self.categories + self.style
         self.decoder = config.decoder.build_decoder(merged, (self.likelihood.outputs(channels), height, width))
         self.heads = nn.Linear(self.categories, self.style, bias=False) if config.heads is not None else None
-        told = self.categories if config.independent else 0
+        told = self.categories + (config.content == "given") if config.independent else 0
         self.style_discriminator = config.discriminator.build(self.style + told, 1)
         self.category_discriminator = config.discriminator.build(self.categories, 1) if inferred else None
 
@@ -162,7 +160,7 @@ class CategoricalAAE(Autoencoder):
         """Tell draws of p(z) from the styles of images."""
         z = codes[1]
         real = self.config.style.sample(len(z), generator=self.rng, device=z.device)
-        adversary, told = self.config.style_adversary, self._told(codes)
+        adversary, told = self.config.style_adversary, self._told(batch, codes)
         return discriminator_loss(self, self.style_discriminator, adversary, real, z, batch.epoch, told)
 
     def category_discriminator_loss(self, batch: Batch, codes: Codes) -> Tensor:
@@ -176,7 +174,7 @@ class CategoricalAAE(Autoencoder):
     def confusion_loss(self, batch: Batch, codes: Codes) -> Tensor:
         """Move both codes to where their discriminators take them for draws of the prior."""
         y, z = codes
-        adversary, told = self.config.style_adversary, self._told(codes)
+        adversary, told = self.config.style_adversary, self._told(batch, codes)
         loss = confusion_loss(self, self.style_discriminator, adversary, z, batch.epoch, told)
         self.observe(style=loss.mean())
         if self.category_discriminator is None:
@@ -265,9 +263,11 @@ class CategoricalAAE(Autoencoder):
         outputs = self.encoder(x).float()
         return outputs[:, : -self.style], outputs[:, -self.style :]
 
-    def _told(self, codes: Codes) -> Tensor | None:
-        """What the discriminator of styles is told beside the style."""
-        return codes[0].detach() if self.config.independent else None
+    def _told(self, batch: Batch, codes: Codes) -> Tensor | None:
+        """What the discriminator of styles is told beside the style; unlabelled images have a class of their own."""
+        if not self.config.independent:
+            return None
+        return label_switch(batch.y, self.categories) if self.config.content == "given" else codes[0].detach()
 
     def _one_hot(self, y: Tensor) -> Tensor:
         return F.one_hot(y, self.categories).float()
