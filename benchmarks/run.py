@@ -11,12 +11,21 @@ from pathlib import Path
 from aegean.environment import describe_environment
 from aegean.files import atomic_write_json
 from aegean.train.precision import choose_device, choose_precision
-from benchmarks import aae_training, parzen, parzen_controls, pixelcnn_sampling, pixelcnn_training, start
+from benchmarks import (
+    aae_training,
+    parzen,
+    parzen_controls,
+    pixelcnn_memory,
+    pixelcnn_sampling,
+    pixelcnn_training,
+    start,
+)
 
 BENCHMARKS = {
     "aae-training": aae_training,
     "parzen": parzen,
     "parzen-controls": parzen_controls,
+    "pixelcnn-memory": pixelcnn_memory,
     "pixelcnn-sampling": pixelcnn_sampling,
     "pixelcnn-training": pixelcnn_training,
     "start": start,

@@ -226,3 +226,22 @@ def test_impossible_sizes_are_refused():
 def test_settings_survive_a_file():
     settings = config("location-dependent", 2, filter=(2, 3), gated=True)
     assert PixelCNNConfig.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_checkpoints_keep_less_and_change_no_gradient(gated):
+    x, z = torch.rand(8, 1, 9, 7), torch.randn(8, 3)
+    results, kept = [], []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        net = PixelCNNConfig(blocks=5, channels=8, gated=gated, checkpoint=checkpoint).build(3, (1, 9, 7), 2)
+        sizes = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: sizes.update({t.data_ptr(): t.numel()}) or t, lambda t: t
+        ):
+            loss = net(x, z).square().sum()
+        kept.append(sum(sizes.values()))
+        results.append(torch.autograd.grad(loss, list(net.parameters())))
+    assert kept[1] < 0.6 * kept[0]
+    for plain, again in zip(*results, strict=True):
+        torch.testing.assert_close(plain, again)
