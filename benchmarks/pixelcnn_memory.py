@@ -1,7 +1,7 @@
 """Peak memory of a training step of PixelGAN recipes, and how it grows with the batch.
 
-A process for each recipe and batch size takes two steps on random images of the recipe's shape; its largest resident set
-less what it held before the first step is the figure. Without kernels PyTorch's operations keep every layer's maps.
+A process for each recipe and batch size takes two steps on random images of the recipe's shape; its largest resident
+set less what it held before the first step is the figure. Without kernels PyTorch keeps every layer's maps.
 
     python -m benchmarks.pixelcnn_memory                                  all
     python -m benchmarks.pixelcnn_memory pixelgan-mnist-100 100           one measurement, in megabytes
