@@ -9,7 +9,8 @@ from aegean.adversary import Adversary
 from aegean.errors import ConfigError
 from aegean.schedules import Anneal
 
-KINDS = ("non-saturating", "minimax", "least-squares", "wasserstein")
+DIVERGENCES = ("jensen-shannon", "kl", "reverse-kl")
+KINDS = ("non-saturating", "minimax", "least-squares", "wasserstein", *DIVERGENCES)
 LN2 = math.log(2.0)
 
 
@@ -19,6 +20,14 @@ def textbook(kind, real, fake):
         return fake - real, -fake
     if kind == "least-squares":
         return 0.5 * (real - 1) ** 2 + 0.5 * (fake - 0) ** 2, 0.5 * (fake - 1) ** 2
+    if kind == "kl":  # f-GAN, table 6: T = v, f*(T) = exp(T - 1), with v = 1 + logit
+        return torch.exp((1 + fake) - 1) - (1 + real), -torch.exp((1 + fake) - 1)
+    if kind == "reverse-kl":  # T = -exp(-v), f*(T) = -1 - log(-T)
+        conjugate = -1 - torch.log(torch.exp(-fake))
+        return torch.exp(-real) + conjugate, -conjugate
+    if kind == "jensen-shannon":  # T = log 2 - log(1 + exp(-v)), f*(T) = -log(2 - exp(T))
+        conjugate = -torch.log(2 - 2 / (1 + torch.exp(-fake)))
+        return -(LN2 - torch.log(1 + torch.exp(-real))) + conjugate, -conjugate
     d_real, d_fake = 1 / (1 + torch.exp(-real)), 1 / (1 + torch.exp(-fake))
     generator = torch.log(1 - d_fake) if kind == "minimax" else -torch.log(d_fake)
     return -torch.log(d_real) - torch.log(1 - d_fake), generator
@@ -74,7 +83,7 @@ def test_minimax_and_non_saturating_generators_go_the_same_way():
     assert gradients[0][20] == gradients[1][20] == -0.5
 
 
-@pytest.mark.parametrize("kind", ["non-saturating", "minimax", "least-squares"])
+@pytest.mark.parametrize("kind", ["non-saturating", "minimax", "least-squares", *DIVERGENCES])
 def test_where_real_and_fake_are_alike_the_game_rests_at_the_chance_level(kind):
     adversary = Adversary(loss=kind)
     logit = torch.tensor([2.0], requires_grad=True)
@@ -113,6 +122,48 @@ def test_logits_of_other_shapes_are_refused():
         Adversary().generator_loss(torch.zeros(()))
     with pytest.raises(ConfigError, match="found 5 and 1"):
         Adversary().discriminator_loss(torch.zeros(5), torch.zeros(1))
+
+
+# Divergences
+
+
+@pytest.mark.parametrize("kind", DIVERGENCES)
+def test_the_best_discriminator_of_a_divergence_is_the_log_ratio_and_its_loss_minus_the_divergence(kind):
+    """On three points, the loss as an expectation over both distributions, minimised over one logit a point."""
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.1, 0.3, 0.6])
+    adversary, logits = Adversary(loss=kind), torch.zeros(3, requires_grad=True)
+    pairs = torch.cartesian_prod(torch.arange(3), torch.arange(3)).T
+    optimizer = SGD([logits], lr=0.3)
+    for _ in range(2000):
+        loss = (p[pairs[0]] * q[pairs[1]] * adversary.discriminator_loss(*logits[pairs])).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    middle = (p + q) / 2
+    expected = {
+        "kl": (p * (p / q).log()).sum(),
+        "reverse-kl": (q * (q / p).log()).sum(),
+        "jensen-shannon": (p * (p / middle).log() + q * (q / middle).log()).sum(),
+    }[kind]
+    torch.testing.assert_close(logits.detach(), (p / q).log(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(-loss.detach(), expected, atol=1e-4, rtol=1e-4)
+    assert adversary.estimates_density_ratio
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("non-saturating", "least-squares")])
+def test_the_generators_of_both_sides_lose_what_the_discriminator_wins(kind):
+    adversary = Adversary(loss=kind)
+    real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    both = adversary.generator_loss(fake) + adversary.generator_loss_of_real(real)
+    torch.testing.assert_close(both, -adversary.discriminator_loss(real, fake))
+
+
+@pytest.mark.parametrize("kind", ["non-saturating", "least-squares"])
+def test_a_real_sample_that_shall_pass_for_fake_is_a_fake_one_that_shall_pass_for_real(kind):
+    adversary = Adversary(loss=kind)
+    logits = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    mirrored = 2 * adversary.boundary - logits
+    torch.testing.assert_close(adversary.generator_loss_of_real(logits), adversary.generator_loss(mirrored))
 
 
 # R1

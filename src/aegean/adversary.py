@@ -31,6 +31,16 @@ class Adversary(Config):
     - `"wasserstein"` (Arjovsky et al., 2017): fake - real, and -fake. The critic must be kept Lipschitz, by
       `r1` for example.
 
+    Three more are the dual forms of a divergence (f-GAN; Nowozin et al., 2016, equation 4): the discriminator
+    minimises -T(real) + f*(T(fake)), which is then at best minus the divergence, and the generator -f*(T(fake)).
+    T = f'(exp(logit)), so that the best logit is log(real / fake), the logarithm of the ratio of densities:
+
+    - `"jensen-shannon"`: twice the Jensen-Shannon divergence; `"minimax"` less the constant 2 log 2;
+    - `"kl"`, KL(real || fake): exp(fake) - 1 - real, and -exp(fake);
+    - `"reverse-kl"`, KL(fake || real): exp(-real) - 1 + fake, and 1 - fake.
+
+    Above exp(10) these exponentials go on as straight lines, so that no sample can make a gradient infinite.
+
     Attributes:
         loss: which of these.
         r1: γ of the penalty γ/2 |∇D(real)|² on the discriminator (R1 of Mescheder et al., 2018); may be
@@ -39,7 +49,9 @@ class Adversary(Config):
             and fake, in the generator's phase too (Sønderby et al., 2017); may be annealed.
     """
 
-    loss: Literal["non-saturating", "minimax", "least-squares", "wasserstein"] = "non-saturating"
+    loss: Literal["non-saturating", "minimax", "least-squares", "wasserstein", "jensen-shannon", "kl", "reverse-kl"] = (
+        "non-saturating"
+    )
     r1: Scheduled = 0.0
     instance_noise: Scheduled = 0.0
 
@@ -58,7 +70,7 @@ class Adversary(Config):
             fake_logits: outputs for as many codes or generated images.
 
         Returns:
-            float32 `(n,)`, in nats for the first two losses.
+            float32 `(n,)`, in nats but for least squares and Wasserstein.
 
         Raises:
             ConfigError: the shapes are others.
@@ -73,6 +85,12 @@ class Adversary(Config):
                 return ((real - 1.0).square() + fake.square()) / 2.0
             case "wasserstein":
                 return fake - real
+            case "jensen-shannon":
+                return softplus(-real) + softplus(fake) - 2.0 * math.log(2.0)
+            case "kl":
+                return _exp(fake) - 1.0 - real
+            case "reverse-kl":
+                return _exp(-real) - 1.0 + fake
 
     def generator_loss(self, fake_logits: Tensor) -> Tensor:
         """Return the loss of the network that made the fake samples.
@@ -81,7 +99,7 @@ class Adversary(Config):
             fake_logits: the discriminator's outputs for them, `(n,)` or `(n, 1)`.
 
         Returns:
-            float32 `(n,)`, in nats for the first two losses.
+            float32 `(n,)`, in nats but for least squares and Wasserstein.
 
         Raises:
             ConfigError: the shape is another.
@@ -89,13 +107,54 @@ class Adversary(Config):
         fake = _flat(fake_logits)
         match self.loss:
             case "non-saturating":
-                return softplus(-fake)
+                loss = softplus(-fake)
             case "minimax":
-                return -softplus(fake)
+                loss = -softplus(fake)
             case "least-squares":
-                return (fake - 1.0).square() / 2.0
+                loss = (fake - 1.0).square() / 2.0
             case "wasserstein":
-                return -fake
+                loss = -fake
+            case "jensen-shannon":
+                loss = math.log(2.0) - softplus(fake)
+            case "kl":
+                loss = -_exp(fake)
+            case "reverse-kl":
+                loss = 1.0 - fake
+        return loss
+
+    def generator_loss_of_real(self, real_logits: Tensor) -> Tensor:
+        """Return the loss of a network that had a part in the real samples and wants them taken for fake ones.
+
+        That is the encoder's side where discriminators judge pairs of an image and its code (ALI; Dumoulin et al.,
+        2017), and the positive example of the implicit autoencoder's footnote 1.
+
+        Args:
+            real_logits: the discriminator's outputs for them, `(n,)` or `(n, 1)`.
+
+        Returns:
+            float32 `(n,)`: the discriminator's own term with the sign turned, and -log(1 - D(real)) for
+            `"non-saturating"`, real²/2 for `"least-squares"`.
+
+        Raises:
+            ConfigError: the shape is another.
+        """
+        real = _flat(real_logits)
+        match self.loss:
+            case "non-saturating":
+                loss = softplus(real)
+            case "minimax":
+                loss = -softplus(-real)
+            case "least-squares":
+                loss = real.square() / 2.0
+            case "wasserstein":
+                loss = real
+            case "jensen-shannon":
+                loss = math.log(2.0) - softplus(-real)
+            case "kl":
+                loss = 1.0 + real
+            case "reverse-kl":
+                loss = -_exp(-real)
+        return loss
 
     def r1_penalty(self, discriminator: Callable[[Tensor], Tensor], real: Tensor, epoch: float) -> Tensor:
         """Return the penalty on the discriminator's slope at real samples, to be added to its loss.
@@ -153,8 +212,23 @@ class Adversary(Config):
                 return 2.0 * math.log(2.0), -math.log(2.0)
             case "least-squares":
                 return 0.25, 0.125
-            case "wasserstein":
+            case "wasserstein" | "jensen-shannon":
                 return 0.0, 0.0
+            case "kl":
+                return 0.0, -1.0
+            case "reverse-kl":
+                return 0.0, 1.0
+
+    @property
+    def estimates_density_ratio(self) -> bool:
+        """Whether the best discriminator's output is the logarithm of the ratio of densities, real to fake."""
+        return self.loss not in ("least-squares", "wasserstein")
+
+
+def _exp(x: Tensor) -> Tensor:
+    """Return exp(x) up to x = 10, and the tangent of that point beyond."""
+    below = x.clamp(max=10.0)
+    return below.exp() * (1.0 + x - below)
 
 
 def _flat(logits: Tensor) -> Tensor:

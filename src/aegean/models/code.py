@@ -1,5 +1,9 @@
-"""The adversarial game on codes, as AAE and PixelGAN play it: real are draws of the prior, fake are codes of images."""
+"""The adversarial game: on codes, and on images or pairs of an image and a code.
 
+AAE and PixelGAN play it on codes: real are draws of the prior, fake are codes of images.
+"""
+
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -8,6 +12,9 @@ from torch import Tensor, nn
 from aegean.adversary import Adversary
 from aegean.errors import ConfigError
 from aegean.priors import Prior, check_prior
+
+#: A discriminator: from samples (n, ...) to logits (n,) or (n, 1).
+Judge = Callable[[Tensor], Tensor]
 
 
 class Player(Protocol):
@@ -21,17 +28,20 @@ class Player(Protocol):
 
 def discriminator_loss(
     model: Player,
-    discriminator: nn.Module,
+    discriminator: Judge,
     adversary: Adversary,
     real: Tensor,
     fake: Tensor,
     epoch: float,
     condition: Tensor | None = None,
+    *,
+    apart: bool = False,
 ) -> Tensor:
-    """Loss of a discriminator on real and fake codes.
+    """Loss of a discriminator on real and fake codes (or images, or pairs of both).
 
-    Both kinds go through the network in one pass. With `adversary.r1`, half its value times the squared gradient at
-    the real codes (as they are, without noise) is added; with `adversary.instance_noise`, both kinds are blurred.
+    Both kinds go through the network in one pass, unless `apart`. With `adversary.r1`, half its value times the squared
+    gradient at the real codes (as they are, without noise) is added; with `adversary.instance_noise`, both kinds are
+    blurred.
 
     Args:
         model: whose log and noise are used.
@@ -41,17 +51,18 @@ def discriminator_loss(
         fake: codes of images, (n, d); no gradient flows into them.
         epoch: fractional.
         condition: what the discriminator is told of the i-th real and of the i-th fake code, (n, c).
+        apart: judge real and fake samples in two passes, as batch normalisation needs it: in the other phase, too, the
+            network sees fake samples alone.
 
     Returns:
         (n,).
     """
 
     def judge(z: Tensor) -> Tensor:
-        logits: Tensor = discriminator(beside(z, condition)).float()
-        return logits
+        return discriminator(beside(z, condition)).float()
 
     noisy = adversary.add_noise(torch.cat((real, fake.detach())), epoch, model.rng)  # (2n, d)
-    real_logits, fake_logits = judge(noisy).chunk(2)
+    real_logits, fake_logits = (judge(part) for part in noisy.chunk(2)) if apart else judge(noisy).chunk(2)
     loss = adversary.discriminator_loss(real_logits, fake_logits)
     model.observe(
         real_accuracy=(real_logits > adversary.boundary).float().mean(),
@@ -63,7 +74,7 @@ def discriminator_loss(
 
 def confusion_loss(
     model: Player,
-    discriminator: nn.Module,
+    discriminator: Judge,
     adversary: Adversary,
     fake: Tensor,
     epoch: float,
@@ -72,6 +83,29 @@ def confusion_loss(
     """Loss of the encoder as the generator of codes (n, d); returns (n,). Arguments as in `discriminator_loss`."""
     noisy = adversary.add_noise(fake, epoch, model.rng)
     return adversary.generator_loss(discriminator(beside(noisy, condition)).float())
+
+
+def concession_loss(model: Player, discriminator: Judge, adversary: Adversary, real: Tensor, epoch: float) -> Tensor:
+    """Loss of the encoder as a maker of real pairs, see `Adversary.generator_loss_of_real`; returns (n,)."""
+    return adversary.generator_loss_of_real(discriminator(adversary.add_noise(real, epoch, model.rng)).float())
+
+
+def check_r1(name: str, adversary: Adversary, discriminator: nn.Module) -> None:
+    """Refuse R1 for a discriminator with batch normalisation, where one sample's logit depends on the others.
+
+    Args:
+        name: of the adversary's setting, for the message.
+        adversary: the losses.
+        discriminator: the network.
+
+    Raises:
+        ConfigError: it has batch normalisation, and `adversary.r1` is not 0.
+    """
+    if adversary.r1 != 0 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in discriminator.modules()):
+        raise ConfigError(
+            f"{name}.r1 needs a discriminator without batch normalisation; set batch_norm: none in its settings, or "
+            f"{name}.r1=0."
+        )
 
 
 def beside(z: Tensor, condition: Tensor | None) -> Tensor:
