@@ -27,6 +27,7 @@ def test_it_is_linear_layers_with_non_linearities_between():
         ("none", ["Linear", "ReLU", "Linear"]),
         ("hidden", ["Linear", "BatchNorm1d", "ReLU", "Linear"]),
         ("all", ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]),
+        ("last", ["Linear", "ReLU", "Linear", "BatchNorm1d"]),
     ],
 )
 def test_batch_normalisation_stands_before_the_non_linearity(batch_norm, expected):

@@ -31,7 +31,8 @@ class MLPConfig(Config):
         widths: units of each hidden layer; empty for a linear network.
         activation: the hidden layers' non-linearity.
         dropout: the share of hidden units that are dropped in training.
-        batch_norm: where batch normalisation stands.
+        batch_norm: where batch normalisation stands; `"last"` is after the last layer alone (implicit autoencoders,
+            appendix D.2).
         init_std: weights start as N(0, init_std²) and biases at 0 (the adversarial autoencoder's code has
             0.01); None for PyTorch's own initialisation.
     """
@@ -40,7 +41,7 @@ class MLPConfig(Config):
     widths: tuple[PositiveInt, ...] = (1000, 1000)
     activation: Activation = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    batch_norm: BatchNorm = "none"
+    batch_norm: BatchNorm | Literal["last"] = "none"
     init_std: float | None = Field(default=None, gt=0)
 
     def build(self, inputs: int, outputs: int) -> nn.Sequential:
@@ -73,13 +74,13 @@ class MLPConfig(Config):
     def _hidden(self, inputs: int) -> list[nn.Module]:
         parts: list[nn.Module] = []
         for width in self.widths:
-            parts += linear_layer(inputs, width, self.batch_norm != "none")
+            parts += linear_layer(inputs, width, self.batch_norm in ("hidden", "all"))
             parts += [activation(self.activation)] + ([Dropout(self.dropout)] if self.dropout else [])
             inputs = width
         return parts
 
     def _last(self, inputs: int, outputs: int) -> list[nn.Module]:
-        return linear_layer((inputs, *self.widths)[-1], outputs, self.batch_norm == "all")
+        return linear_layer((inputs, *self.widths)[-1], outputs, self.batch_norm in ("last", "all"))
 
 
 class ImageMLP(nn.Module):
