@@ -5,7 +5,19 @@ import pytest
 import torch
 
 from aegean.data import Splits, SplitSettings, from_arrays
-from aegean.models import AAEConfig, CategoricalAAEConfig, PixelCNNModelConfig, PixelGANConfig, VAEConfig, VAEGANConfig
+from aegean.models import (
+    AAEConfig,
+    ALIConfig,
+    CategoricalAAEConfig,
+    FlippedImplicitAutoencoderConfig,
+    GANConfig,
+    ImplicitAutoencoderConfig,
+    InfoGANConfig,
+    PixelCNNModelConfig,
+    PixelGANConfig,
+    VAEConfig,
+    VAEGANConfig,
+)
 from aegean.models.consistency import Consistency
 from aegean.nn import (
     ConvEncoderConfig,
@@ -15,7 +27,7 @@ from aegean.nn import (
     StridedDecoderConfig,
     StridedEncoderConfig,
 )
-from aegean.priors import Categorical, Gaussian, GaussianMixture
+from aegean.priors import Categorical, Gaussian, GaussianMixture, Product, Uniform
 
 SMALL = MLPConfig(widths=(16,))
 _ENCODER = ConvEncoderConfig(stages=((2, 3, 4),), batch_norm="hidden")
@@ -24,6 +36,8 @@ _CATEGORICAL = {
     "category": Categorical(categories=3), "style": Gaussian(dim=2), "encoder": SMALL, "decoder": SMALL,
     "discriminator": SMALL,
 }  # fmt: skip
+_STRIDED = ImageDiscriminatorConfig(widths=(4, 6), kernel=4, batch_norm="hidden")
+_WAYS = {"encoder": SMALL, "decoder": StridedDecoderConfig(widths=(6, 4), kernel=4), "noise": 4}
 
 #: One small configuration for each model and variant.
 SMALL_MODELS = {
@@ -80,6 +94,50 @@ SMALL_MODELS = {
         input_noise=0.3,
         supervised=True,
     ),
+    "gan": GANConfig(prior=Gaussian(dim=3), generator=StridedDecoderConfig(widths=(6, 4)), discriminator=_STRIDED),
+    "infogan": InfoGANConfig(
+        prior=Product(parts=(Categorical(categories=3), Uniform(dim=2), Gaussian(dim=1))),
+        noise=4,
+        generator=SMALL,
+        discriminator=_STRIDED,
+        recognition=SMALL,
+    ),
+    "implicit": ImplicitAutoencoderConfig(
+        prior=Gaussian(dim=3),
+        posterior="stochastic",
+        posterior_noise=2,
+        discriminator=_STRIDED.override({"conditioning": "location-dependent"}),
+        code_discriminator=SMALL,
+        gradients="both",
+        **_WAYS,
+    ),  # type: ignore[arg-type]
+    "implicit-supervised": ImplicitAutoencoderConfig(
+        prior=Categorical(categories=3),
+        discriminator=_STRIDED,
+        code_discriminator=SMALL,
+        input_noise=0.3,
+        supervised=True,
+        **_WAYS,
+    ),  # type: ignore[arg-type]
+    "implicit-free": ImplicitAutoencoderConfig(  # nothing shapes the code, and nothing else tells of the image
+        prior=Gaussian(dim=3),
+        discriminator=_STRIDED,
+        regularization=0.0,
+        **(_WAYS | {"likelihood": "deterministic", "noise": 0}),
+    ),  # type: ignore[arg-type]
+    "flipped-implicit": FlippedImplicitAutoencoderConfig(
+        prior=Categorical(categories=3),
+        posterior="stochastic",
+        posterior_noise=5,
+        image_discriminator=_STRIDED,
+        discriminator=_STRIDED,
+        **_WAYS,
+    ),  # type: ignore[arg-type]
+    "ali": ALIConfig(
+        prior=Product(parts=(Categorical(categories=3), Gaussian(dim=2))),
+        discriminator=_STRIDED,
+        **_WAYS,
+    ),  # type: ignore[arg-type]
 }
 
 
