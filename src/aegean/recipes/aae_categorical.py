@@ -176,6 +176,19 @@ def aae_mnist_style() -> Experiment:
     )
 
 
+def aae_mnist_style_independent() -> Experiment:
+    """Figure 5a with styles that cannot tell the label, because their discriminator is told it, too."""
+    return aae_mnist_style().override(
+        {
+            "name": "aae-mnist-style-independent",
+            "title": "Style and content of MNIST, independent of each other",
+            "row": "extended",
+            "model.independent": True,
+            "train.epochs": 15,
+        }
+    )
+
+
 def aae_svhn_style() -> Experiment:
     """Figure 5b: the same on Street View house numbers; the label is that of the central digit."""
     return aae_mnist_style().override(
@@ -190,7 +203,7 @@ def aae_svhn_style() -> Experiment:
 
 
 def aae_cifar10_style() -> Experiment:
-    """Figure 5b's experiment on other colour images, which are easier to come by."""
+    """Figure 5b's experiment on other colour images, which are easier to come by, styles independent of labels."""
     return aae_svhn_style().override(
         {
             "name": "aae-cifar10-style",
@@ -198,6 +211,7 @@ def aae_cifar10_style() -> Experiment:
             "source": "in the manner of Makhzani et al. 2015, figure 5b",
             "row": "extended",
             "data": CIFAR10().to_dict(),
+            "model.independent": True,
             "train.epochs": 10,
         }
     )
@@ -328,6 +342,7 @@ RECIPES = (
     aae_mnist_16_consistent,
     aae_mnist_30_consistent,
     aae_mnist_style,
+    aae_mnist_style_independent,
     aae_svhn_style,
     aae_cifar10_style,
     aae_mnist_heads_2d,
