@@ -120,7 +120,9 @@ def test_the_information_is_zero_for_a_q_that_knows_nothing_and_the_entropy_for_
 
 def test_information_moves_generator_trunk_and_recognition() -> None:
     model = create(SMALL_MODELS["infogan"], SHAPE, seed=0)
-    loss = model.information_loss(batch_of()).mean()
+    (phase,) = (phase for phase in model.all_phases() if phase.name == "inform")
+    assert phase.updates == (model.generator, model.discriminator, model.recognition)
+    loss = phase.loss(batch_of()).mean()
     for network in (model.generator, model.discriminator.layers[0], model.recognition):
         (gradient,) = torch.autograd.grad(loss, next(network.parameters()), retain_graph=True)
         assert gradient.abs().sum() > 0

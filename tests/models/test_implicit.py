@@ -182,13 +182,16 @@ _STYLE_FIRST = Product(parts=(Gaussian(dim=2), Categorical(categories=3), Gaussi
 
 def test_class_probabilities_are_means_over_the_posteriors_noise() -> None:
     model, x = model_of("flipped-implicit").eval(), batch_of().x
+    with torch.no_grad():
+        for part in model.encoder.parameters():  # so that the noise matters
+            part.mul_(8.0)
     q = model.predict(x)
     assert torch.equal(q, model.predict(x))
     torch.testing.assert_close(q.sum(1), torch.ones(12))
     torch.manual_seed(0)
     draws = torch.stack([model._code(model._score(x, torch.randn(1, 5).expand(12, 5))) for _ in range(4000)])
-    assert (draws.mean(0) - q).abs().max() < 0.1
-    assert draws.std(0).max() > 0
+    assert draws.std(0).mean() > 0.1
+    assert (draws.mean(0) - q).abs().max() < 4 * draws.std(0).max() / 32**0.5
     torch.testing.assert_close(model.log_predict(x).exp().float(), q)
 
 

@@ -112,13 +112,37 @@ def test_the_adversarial_autoencoders_settings_are_kept() -> None:
     assert get("aae-mnist-mixture-labels").data.labels_per_class == 1000
 
 
-def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper() -> None:
+def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper_and_of_gans() -> None:
     """And of no recipe without samples, nor of one that builds on them for something else."""
     asked = {name for name in names() if "sample-classes" in get(name).protocols}
     assert asked == {
         "pixelgan-mnist-gaussian", "pixelcnn-mnist", "pixelgan-mnist-100", "pixelgan-mnist-100-grey",
-        "pixelgan-mnist-100-consistent",
+        "pixelgan-mnist-100-consistent", "gan-mnist", "gan-mnist-kl", "gan-mnist-reverse-kl",
+        "gan-mnist-jensen-shannon", "infogan-mnist", "implicit-mnist-100", "flipped-implicit-mnist-10",
     }  # fmt: skip
+
+
+def test_the_implicit_autoencoders_settings_are_kept() -> None:
+    """Section 2.1, section 3.1 and appendix D of its paper."""
+    sizes = {
+        "mnist-20d": (20, 0), "mnist-10d": (10, 100), "mnist-5d": (5, 100), "svhn-150d": (150, 0),
+        "svhn-75d": (75, 1000), "lfw-150d": (150, 0), "lfw-50d": (50, 1000), "mnist-30": (30, 10), "mnist-100": (10, 10),
+    }  # fmt: skip
+    for name, (code, noise) in sizes.items():
+        model = get(f"implicit-{name}").model
+        assert (model.prior.dim, model.noise) == (code, noise)  # type: ignore[union-attr]
+        conditioning = "location-invariant" if model.prior.kind == "categorical" else "location-dependent"  # type: ignore[union-attr]
+        assert model.discriminator.conditioning == conditioning  # type: ignore[union-attr]
+        assert model.code_discriminator.widths == (2000, 2000)  # type: ignore[union-attr]
+    faces = get("implicit-lfw-50d").model
+    assert (faces.encoder.kernel, faces.encoder.widths, faces.decoder.widths) == (6, (128, 256, 512), (512, 256, 128))  # type: ignore[union-attr]
+    flipped = get("flipped-implicit-mnist-10").model
+    assert (flipped.prior.dim, flipped.noise, flipped.posterior_noise) == (10, 10, 20)  # type: ignore[union-attr]
+    assert get("flipped-implicit-mnist-15d").model.prior.dim == 15  # type: ignore[union-attr]
+    info = get("infogan-mnist").model
+    assert (info.prior.dim, info.noise, info.information) == (12, 62, 1.0)  # type: ignore[union-attr]
+    bound = get("implicit-mnist-10d-kl").model
+    assert (bound.adversary.loss, bound.code_adversary.loss) == ("kl", "reverse-kl")  # type: ignore[union-attr]
 
 
 def test_rows_are_what_their_names_say() -> None:

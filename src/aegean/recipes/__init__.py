@@ -8,15 +8,27 @@ from collections.abc import Callable
 
 from aegean.errors import ConfigError, did_you_mean
 from aegean.experiment import Experiment
-from aegean.recipes import aae, aae_categorical, pixelgan, pixelgan_gaussian, pixelgan_relations, vae
+from aegean.recipes import (
+    aae,
+    aae_categorical,
+    flipped_implicit,
+    gan,
+    implicit,
+    pixelgan,
+    pixelgan_gaussian,
+    pixelgan_relations,
+    vae,
+)
 
 Recipe = Callable[[], Experiment]
 
+_MODULES = (
+    pixelgan, pixelgan_gaussian, pixelgan_relations, aae, aae_categorical, vae, gan, implicit, flipped_implicit,
+)  # fmt: skip
+
 #: Every recipe by its name.
 RECIPES: dict[str, Recipe] = {
-    function.__name__.replace("_", "-"): function
-    for module in (pixelgan, pixelgan_gaussian, pixelgan_relations, aae, aae_categorical, vae)
-    for function in module.RECIPES
+    function.__name__.replace("_", "-"): function for module in _MODULES for function in module.RECIPES
 }
 
 

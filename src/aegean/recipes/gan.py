@@ -1,0 +1,110 @@
+"""The models that implicit autoencoders are compared with: GAN, InfoGAN and ALI."""
+
+from aegean.adversary import Adversary
+from aegean.data import MNIST
+from aegean.experiment import Experiment
+from aegean.models import ALIConfig, GANConfig, InfoGANConfig
+from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig
+from aegean.priors import Categorical, Gaussian, Product, Uniform
+from aegean.train import Adam, TrainConfig
+
+#: The networks of InfoGAN on MNIST (Chen et al., 2016, appendix C.1), of which those of the implicit autoencoder on
+#: MNIST (its appendix D.2) differ in the discriminator's non-linearity alone.
+_GENERATOR = StridedDecoderConfig(widths=(128, 64), kernel=4, hidden=(1024,))
+_DISCRIMINATOR = ImageDiscriminatorConfig(widths=(64, 128), kernel=4, hidden=(1024,))
+
+
+def gan_mnist() -> Experiment:
+    """The standard GAN with a code of 100 dimensions; rates of DCGAN (Radford et al., 2016)."""
+    adam = Adam(rate=2e-4, betas=(0.5, 0.999))
+    return Experiment(
+        name="gan-mnist",
+        title="GAN on MNIST",
+        source="Goodfellow et al. 2014; rates of Radford et al. 2016",
+        row="extended",
+        protocols=("sample-classes",),
+        data=MNIST(labels_per_class=0),
+        model=GANConfig(prior=Gaussian(dim=100), generator=_GENERATOR, discriminator=_DISCRIMINATOR),
+        train=TrainConfig(epochs=25, batch_size=128, optimizers={"default": adam}),
+    )
+
+
+def gan_mnist_kl() -> Experiment:
+    """The f-GAN of KL(data || model)."""
+    return _divergence("kl", "KL(data || model)")
+
+
+def gan_mnist_reverse_kl() -> Experiment:
+    """The f-GAN of KL(model || data)."""
+    return _divergence("reverse-kl", "KL(model || data)")
+
+
+def gan_mnist_jensen_shannon() -> Experiment:
+    """The f-GAN of the Jensen-Shannon divergence."""
+    return _divergence("jensen-shannon", "the Jensen-Shannon divergence")
+
+
+def _divergence(loss: str, what: str) -> Experiment:
+    """Networks without batch normalisation in the discriminator, whose output is a log-ratio to be trusted; R1."""
+    adversary = Adversary(loss=loss, r1=1.0)  # type: ignore[arg-type]
+    return gan_mnist().override(
+        {
+            "name": f"gan-mnist-{loss}",
+            "title": f"f-GAN of {what} on MNIST",
+            "source": "Nowozin et al. 2016, table 1",
+            "model.adversary": adversary.to_dict(),
+            "model.discriminator.batch_norm": "none",
+        }
+    )
+
+
+def infogan_mnist() -> Experiment:
+    """MNIST with a category of ten and two uniform codes, appendix C.1: its clusters, and what the codes vary."""
+    return Experiment(
+        name="infogan-mnist",
+        title="InfoGAN with ten categories and two continuous codes on MNIST",
+        source="Chen et al. 2016, figure 2, appendix C.1",
+        row="faithful",
+        paper={"error": "5"},
+        protocols=("sample-classes",),
+        data=MNIST(labels_per_class=0),
+        model=InfoGANConfig(
+            prior=Product(parts=(Categorical(categories=10), Uniform(dim=2))),
+            noise=62,
+            generator=_GENERATOR,
+            discriminator=_DISCRIMINATOR,
+            recognition=MLPConfig(widths=(128,), activation="leaky-relu", batch_norm="hidden"),
+        ),
+        train=TrainConfig(
+            epochs=50,
+            batch_size=128,
+            optimizers={
+                "default": Adam(rate=1e-3, betas=(0.5, 0.999)),
+                "discriminate": Adam(rate=2e-4, betas=(0.5, 0.999)),
+                "inform": Adam(rate=2e-4, betas=(0.5, 0.999)),
+            },
+        ),
+    )
+
+
+def ali_mnist() -> Experiment:
+    """ALI with the networks of `implicit_mnist_10d`, so that the two can stand side by side."""
+    adam = Adam(rate=2e-4, betas=(0.5, 0.999))
+    return Experiment(
+        name="ali-mnist",
+        title="ALI with a 10-D Gaussian code on MNIST",
+        source="Dumoulin et al. 2017; networks of the implicit autoencoder, appendix D.2",
+        row="extended",
+        data=MNIST(labels_per_class=0),
+        model=ALIConfig(
+            prior=Gaussian(dim=10),
+            likelihood="deterministic",
+            noise=0,
+            decoder=_GENERATOR,
+            discriminator=_DISCRIMINATOR,
+        ),
+        train=TrainConfig(epochs=50, batch_size=100, optimizers={"default": adam}),
+    )
+
+
+RECIPES = (gan_mnist, gan_mnist_kl, gan_mnist_reverse_kl, gan_mnist_jensen_shannon, infogan_mnist, ali_mnist)
