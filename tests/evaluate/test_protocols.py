@@ -184,6 +184,17 @@ def test_the_marginal_of_a_continuous_code_bounds_that_of_a_code_that_is_ignored
         evaluate_model(create(SMALL_MODELS["vae-gan"], (1, 8, 8)), splits, "test", protocols=("marginal",))
 
 
+def test_bits_back_is_the_mean_of_both_log_ratios_over_the_test_images() -> None:
+    model, splits = create(SMALL_MODELS["implicit-supervised"], (1, 8, 8), 3, seed=0).train(), make_splits()
+    found = evaluate_model(model, splits, "test", protocols=("bits-back",))
+    with torch.inference_mode():
+        expected = model.eval().extra_nats(splits.test.images.float() / 255).mean(dim=0)
+    values = [found["extra_reconstruction_nats"], found["extra_code_nats"]]
+    torch.testing.assert_close(torch.tensor(values), expected)
+    with pytest.raises(UnsupportedError, match="for implicit autoencoders, not 'ali'"):
+        evaluate_model(create(SMALL_MODELS["ali"], (1, 8, 8), 3), splits, "test", protocols=("bits-back",))
+
+
 def test_what_a_protocol_lacks_is_said() -> None:
     with pytest.raises(UnsupportedError, match="validation images"):
         evaluate_model(create(SMALL_MODELS["aae"], (1, 8, 8)), make_splits(validation=0), "test", protocols=("parzen",))

@@ -17,8 +17,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--protocol",
-            help="Another one: code-match, cross-domain, marginal, parzen, parzen-10m, readout, sample-classes. "
-            "May be repeated.",
+            help="Another one: bits-back, code-match, cross-domain, marginal, parzen, parzen-10m, readout, "
+            "sample-classes. May be repeated.",
         ),
     ] = None,
     threads: Threads = None,

@@ -22,7 +22,7 @@ from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.evaluate.readout import MOST_CODES, read_labels
 from aegean.evaluate.sample_classes import STEPS, classify, judge_samples, train_classifier
-from aegean.models import CategoricalAAE, Model, PixelGAN
+from aegean.models import CategoricalAAE, ImplicitAutoencoder, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
 from aegean.priors import Categorical, Empirical
 from aegean.train.precision import autocast
@@ -31,7 +31,9 @@ from aegean.train.precision import autocast
 Advance = Callable[[str, int, int], None]
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
-ProtocolName = Literal["code-match", "cross-domain", "marginal", "parzen", "parzen-10m", "readout", "sample-classes"]
+ProtocolName = Literal[
+    "bits-back", "code-match", "cross-domain", "marginal", "parzen", "parzen-10m", "readout", "sample-classes",
+]  # fmt: skip
 
 #: The protocol "marginal": test images, validation images that choose the proposal, images at a time, draws an image,
 #: and widths of the proposal to choose from.
@@ -97,6 +99,23 @@ def evaluate_model(
     for name in protocols:
         results |= PROTOCOLS[name](model, splits, dtype, state, progress)
     return results
+
+
+def bits_back(
+    model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
+) -> dict[str, float]:
+    """What bits-back coding spends on a test image beyond the data's entropy, as the discriminators see it.
+
+    Returns:
+        `extra_reconstruction_nats` and `extra_code_nats`, estimates of KL(q(x, z) || r(x, z)) and KL(q(z) || p(z))
+        (implicit autoencoders, equation 25); see `ImplicitAutoencoder.extra_nats`.
+    """
+    if not isinstance(model, ImplicitAutoencoder):
+        raise UnsupportedError(f"The protocol 'bits-back' is for implicit autoencoders, not {model.kind!r}.")
+    reconstruction, code = (
+        apply(model, model.extra_nats, splits.test.images, dtype, splits.binarize).mean(dim=0).tolist()
+    )
+    return {"extra_reconstruction_nats": reconstruction, "extra_code_nats": code}
 
 
 def code_match(
@@ -298,6 +317,7 @@ def sample_classes(
 
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
+    "bits-back": bits_back,
     "code-match": code_match,
     "cross-domain": cross_domain,
     "marginal": marginal,

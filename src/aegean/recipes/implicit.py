@@ -25,6 +25,7 @@ def implicit_mnist_20d() -> Experiment:
         title="Implicit autoencoder with a 20-D code and a deterministic decoder on MNIST",
         source="Implicit Autoencoders, figure 2b, appendix D.2",
         row="faithful",
+        protocols=("bits-back",),
         data=MNIST(labels_per_class=0),
         model=ImplicitAutoencoderConfig(
             prior=Gaussian(dim=20),
@@ -173,7 +174,7 @@ def implicit_mnist_100() -> Experiment:
             "title": "Semi-supervised implicit autoencoder on MNIST, 100 labels",
             "source": "Implicit Autoencoders, section 2.1.2",
             "paper": {"error": "1.40"},
-            "protocols": ["sample-classes"],
+            "protocols": ["bits-back", "sample-classes"],
             "data.labels_per_class": 10,
             "model.prior.categories": 10,
             "model.input_noise": 0.3,
