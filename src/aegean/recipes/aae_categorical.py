@@ -247,6 +247,16 @@ def aae_mnist_heads_10d() -> Experiment:
     )
 
 
+def aae_mnist_heads_2d_consistent() -> Experiment:
+    """The 2-D map with the consistency term, and styles that are alike in all classes: each is a disc around its head."""
+    return _consistent(aae_mnist_heads_2d()).override({"model.independent": True})
+
+
+def aae_mnist_heads_10d_consistent() -> Experiment:
+    """10-D codes with the consistency term, and styles that are alike in all classes."""
+    return _consistent(aae_mnist_heads_10d()).override({"model.independent": True})
+
+
 # ---- what the rows share ---------------------------------------------------------------------------------------------
 
 
@@ -347,4 +357,6 @@ RECIPES = (
     aae_cifar10_style,
     aae_mnist_heads_2d,
     aae_mnist_heads_10d,
+    aae_mnist_heads_2d_consistent,
+    aae_mnist_heads_10d_consistent,
 )
