@@ -248,7 +248,7 @@ def aae_mnist_heads_10d() -> Experiment:
 
 
 def aae_mnist_heads_2d_consistent() -> Experiment:
-    """The 2-D map with the consistency term, and styles that are alike in all classes: each is a disc around its head."""
+    """The 2-D map with the consistency term, and styles alike in all classes: each class a disc around its head."""
     return _consistent(aae_mnist_heads_2d()).override({"model.independent": True})
 
 
