@@ -19,13 +19,17 @@ from pathlib import Path
 
 import pooch
 import torch
+from torch import Tensor
 
 #: Seconds after which a compiler is given up.
 COMPILE_SECONDS = 120
+#: Channels that `takes` needs a multiple of.
+MULTIPLE = 16
 
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w")
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mfma")
 _AMX = ("-mamx-tile", "-mamx-bf16")
+_HEADER = "bfloat16.h"
 _lock = threading.Lock()
 
 
@@ -47,27 +51,41 @@ def library(name: str) -> ctypes.CDLL | None:
     flags, compiler = processor_flags(), shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
     if flags is None or compiler is None:
         return None
-    source = resources.files(__package__).joinpath(f"{name}.cpp").read_bytes()
+    files = resources.files(__package__)
+    sources = {part: files.joinpath(part).read_bytes() for part in (f"{name}.cpp", _HEADER)}
     command = [compiler, *_FLAGS, *flags]
-    key = hashlib.sha256(b"\0".join([source, *(part.encode() for part in command)])).hexdigest()[:24]
+    key = hashlib.sha256(b"\0".join([*sources.values(), *(part.encode() for part in command)])).hexdigest()[:24]
     file = Path(pooch.os_cache("aegean")) / "kernels" / f"{name}-{key}.so"
     with _lock:
         try:
             if not file.is_file():
-                _compile(command, source, file)
+                _compile(command, sources, file)
             return ctypes.CDLL(str(file))
         except (OSError, subprocess.SubprocessError):  # no room, no permission, another compiler than we know
             return None
 
 
-def _compile(command: list[str], source: bytes, file: Path) -> None:
+def takes(x: Tensor, name: str) -> bool:
+    """Whether this machine has a kernel for feature maps (n, channels, h, w): bfloat16, channels last, on the CPU."""
+    laid_out = x.is_contiguous(memory_format=torch.channels_last) and x.shape[1] % MULTIPLE == 0
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and laid_out and enabled() and library(name) is not None
+
+
+def pointers(*tensors: Tensor | None) -> list[ctypes.c_void_p]:
+    """Return where the numbers of contiguous tensors are, as a kernel's arguments; None becomes a null pointer."""
+    return [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
+
+
+def _compile(command: list[str], sources: dict[str, bytes], file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        text, compiled, built = (Path(folder) / f"kernel.{suffix}" for suffix in ("cpp", "o", "so"))
-        text.write_bytes(source)
+        compiled, built = Path(folder) / "kernel.o", Path(folder) / "kernel.so"
+        for part, text in sources.items():
+            (Path(folder) / part).write_bytes(text)
+        source = Path(folder) / next(iter(sources))
         # Linked without OpenMP: its functions are found in the library that PyTorch has brought, with its threads.
         for step in (
-            [*command, "-c", str(text), "-o", str(compiled)],
+            [*command, "-c", str(source), "-o", str(compiled)],
             [command[0], "-shared", str(compiled), "-o", str(built)],
         ):
             subprocess.run(  # noqa: S603 - the compiler that the user has, on a source file of ours

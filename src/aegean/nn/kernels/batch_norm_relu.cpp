@@ -2,23 +2,14 @@
 // last; and its gradient. Each direction takes two passes over memory: one for sums over pixels, one for the result.
 // Sums are float32 over runs of pixels, and double over the runs.
 
-#include <immintrin.h>
+#include "bfloat16.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <vector>
 
 namespace {
 
-typedef uint16_t bf16;
-
 constexpr long RUN = 256;  // pixels that are summed in float32
-
-inline __m512 load16(const bf16* p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
-}
-
-inline void store16(bf16* p, __m512 x) { _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(x)); }
 
 // Divide the pixels among threads. They are those of PyTorch, whose library of OpenMP is the one that is loaded.
 template <class F>

@@ -7,9 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aegean.nn.kernels import enabled, library
-
-_MULTIPLE = 16  # of channels
+from aegean.nn.kernels import library, pointers, takes
 
 
 class BatchNormReLU(nn.BatchNorm2d):
@@ -17,17 +15,12 @@ class BatchNormReLU(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape."""
-        if not (self.training and self._fits(x)):
+        if not (self.training and self.momentum is not None and takes(x, "batch_norm_relu")):
             return F.relu(super().forward(x), inplace=True)
         output, mean, variance = _BatchNormReLU.apply(x.permute(0, 2, 3, 1), self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         self._follow(mean, variance, x.numel() // x.shape[1])
         result: Tensor = output.permute(0, 3, 1, 2)
         return result
-
-    def _fits(self, x: Tensor) -> bool:
-        laid_out = x.is_contiguous(memory_format=torch.channels_last) and self.num_features % _MULTIPLE == 0
-        fits = x.dtype == torch.bfloat16 and x.device.type == "cpu" and laid_out and self.momentum is not None
-        return fits and enabled() and library("batch_norm_relu") is not None
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, pixels: int) -> None:
@@ -66,5 +59,4 @@ class _BatchNormReLU(torch.autograd.Function):
 def _call(name: str, x: Tensor, settings: tuple[ctypes.c_float, ...], tensors: tuple[Tensor, ...]) -> None:
     pixels, channels = x.numel() // x.shape[-1], x.shape[-1]
     sizes = (ctypes.c_long(pixels), ctypes.c_int(channels), ctypes.c_int(torch.get_num_threads()))
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-    getattr(library("batch_norm_relu"), name)(*sizes, *settings, *pointers)
+    getattr(library("batch_norm_relu"), name)(*sizes, *settings, *pointers(*tensors))

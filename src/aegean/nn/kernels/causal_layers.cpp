@@ -14,10 +14,9 @@
 // The backward pass computes the forward pass of an image again instead of storing it: that is cheaper than a trip to
 // memory, and the memory of training does not grow with the number of blocks.
 
-#include <immintrin.h>
+#include "bfloat16.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -29,8 +28,6 @@
 #endif
 
 namespace {
-
-typedef uint16_t bf16;
 
 constexpr int B = 32;  // pixels and channels of a block product
 
@@ -57,14 +54,6 @@ inline bf16 to_bf16(float x) {  // to nearest, ties to even
     std::memcpy(&bits, &x, 4);
     if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
     return bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-inline __m512 load16(const bf16* p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
-}
-
-inline void store32(bf16* p, __m512 low, __m512 high) {
-    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
 // tanh(a) and sigmoid(b) = (1 + tanh(b / 2)) / 2, by one division for both. tanh is its continued fraction (Lambert, 1770)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from aegean.nn.kernels import enabled, library
+from aegean.nn.kernels import enabled, library, pointers
 
 if TYPE_CHECKING:
     from aegean.nn.pixelcnn import CausalLayer
@@ -109,6 +109,5 @@ class _Layers(torch.autograd.Function):
 
 
 def _call(name: str, shape: _Shape, *tensors: Tensor | None) -> None:
-    pointers = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
-    if getattr(_library(), name)(ctypes.byref(shape), *pointers):
+    if getattr(_library(), name)(ctypes.byref(shape), *pointers(*tensors)):
         raise MemoryError("There is not enough memory for the PixelCNN; lower the batch size.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aegean.nn.kernels import enabled, library
+from aegean.nn.kernels import enabled, library, pointers
 
 if TYPE_CHECKING:
     from aegean.nn.pixelcnn import PixelCNN
@@ -89,9 +89,7 @@ class PixelKernel:
     def advance(self, left: Tensor, j: int) -> Tensor:
         """Map what the first layer sees at column j, (n, inputs), to the parameters there, (n, outputs)."""
         left = left.contiguous()
-        self._function(
-            ctypes.byref(self._stack), j, ctypes.c_void_p(left.data_ptr()), ctypes.c_void_p(self.params.data_ptr())
-        )
+        self._function(ctypes.byref(self._stack), j, *pointers(left, self.params))
         return self.params
 
 

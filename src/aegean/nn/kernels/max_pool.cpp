@@ -1,20 +1,9 @@
 // Max-pooling of 2 x 2 that keeps the last row and column of an odd size, in bfloat16 with channels last. The gradient
 // goes to the first largest pixel of each window, found again from the inputs instead of stored as an index.
 
-#include <immintrin.h>
+#include "bfloat16.h"
 
 #include <algorithm>
-#include <cstdint>
-
-typedef uint16_t bf16;
-
-namespace {
-
-inline __m512 load16(const bf16* p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -32,7 +21,7 @@ void max_pool_forward(int images, int height, int width, int channels, int threa
                     const bf16* from = x + above + c;
                     const __m512 top = _mm512_max_ps(load16(from), load16(from + right));
                     const __m512 bottom = _mm512_max_ps(load16(from + below), load16(from + below + right));
-                    _mm256_storeu_si256((__m256i*)(to + c), (__m256i)_mm512_cvtneps_pbh(_mm512_max_ps(top, bottom)));
+                    store16(to + c, _mm512_max_ps(top, bottom));
                 }
             }
 }

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aegean.nn.kernels import enabled, library
-
-_MULTIPLE = 16  # of channels
+from aegean.nn.kernels import library, pointers, takes
 
 
 class MaxPoolHalf(nn.MaxPool2d):
@@ -19,9 +17,7 @@ class MaxPoolHalf(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to half the height and width, rounded up."""
-        laid_out = x.is_contiguous(memory_format=torch.channels_last) and x.shape[1] % _MULTIPLE == 0
-        fits = x.dtype == torch.bfloat16 and x.device.type == "cpu" and laid_out
-        if not (fits and enabled() and library("max_pool") is not None):
+        if not takes(x, "max_pool"):
             pooled: Tensor = super().forward(x)
             return pooled
         output: Tensor = _MaxPool.apply(x.permute(0, 2, 3, 1))  # type: ignore[no-untyped-call]
@@ -49,4 +45,4 @@ class _MaxPool(torch.autograd.Function):
 
 def _call(name: str, x: Tensor, *others: Tensor) -> None:
     sizes = [ctypes.c_int(size) for size in (*x.shape, torch.get_num_threads())]
-    getattr(library("max_pool"), name)(*sizes, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, *others)))
+    getattr(library("max_pool"), name)(*sizes, *pointers(x, *others))
