@@ -95,6 +95,12 @@ SMALL_MODELS = {
         supervised=True,
     ),
     "gan": GANConfig(prior=Gaussian(dim=3), generator=StridedDecoderConfig(widths=(6, 4)), discriminator=_STRIDED),
+    "gan-spectral": GANConfig(
+        prior=Gaussian(dim=3),
+        generator=StridedDecoderConfig(widths=(6, 4)),
+        discriminator=_STRIDED.override({"batch_norm": "none", "spectral_norm": True}),
+        steps=2,
+    ),
     "infogan": InfoGANConfig(
         prior=Product(parts=(Categorical(categories=3), Uniform(dim=2), Gaussian(dim=1))),
         noise=4,

@@ -301,3 +301,45 @@ def test_defaults_are_the_networks_of_appendix_d() -> None:
     assert [part.weight.shape for part in model.code_discriminator.modules() if isinstance(part, nn.Linear)] == [
         (2000, 20), (2000, 2000), (1, 2000),
     ]  # fmt: skip
+
+
+# ---- more steps of the discriminators, and the scale of codes -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gan", "infogan", "implicit", "flipped-implicit", "ali"])
+def test_discriminators_take_so_many_steps_each_on_other_images_for_one_of_the_others(name: str) -> None:
+    seen: dict[str, list[Tensor]] = {}
+    model = model_of(name, steps=3)
+    for kind in [kind for kind in dir(model) if kind.endswith("_loss")]:
+
+        def listen(batch: Batch, *shared: object, kind: str = kind, loss: object = getattr(model, kind)) -> Tensor:
+            seen.setdefault(kind, []).append(batch.x)
+            return loss(batch, *shared)  # type: ignore[operator]
+
+        setattr(model, kind, listen)
+    Trainer(model, TrainConfig(batch_size=12), make_splits().streams(12, 6, seed=0)).run_step()
+    for kind, images in seen.items():
+        assert len(images) == (3 if "discriminator" in kind else 1), kind
+        assert len({float(x.sum()) for x in images}) == len(images)
+    assert len(seen) >= 2
+
+
+def test_repeated_passes_for_discriminators_hold_no_gradients() -> None:
+    one, several = model_of("implicit"), model_of("implicit", steps=2)
+    assert [len(group.phases) for group in one.phases()] == [3]
+    judged, confused = several.phases()
+    assert [phase.repeat for phase in (*judged.phases, *confused.phases)] == [2, 2, 1]
+    assert not judged.forward(batch_of()).z.requires_grad
+    assert confused.forward(batch_of()).z.requires_grad
+
+
+def test_every_discriminator_sees_codes_at_their_scale() -> None:
+    """A model whose codes are five times larger, scaled by a fifth, judges as the one that has them as they are."""
+    x, z = torch.rand(4, *SHAPE), torch.randn(4, 3)
+    plain, scaled = model_of("implicit").eval(), model_of("implicit", code_scale=0.2).eval()
+    scaled.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(scaled.discriminator(pair(x, 5 * z)), plain.discriminator(pair(x, z)))
+    torch.testing.assert_close(scaled._judge_code(5 * z), plain.code_discriminator(z))
+    flipped, other = model_of("flipped-implicit").eval(), model_of("flipped-implicit", code_scale=0.2).eval()
+    other.load_state_dict(flipped.state_dict())
+    torch.testing.assert_close(other.discriminator(pair(x, 5 * z)), flipped.discriminator(pair(x, z)))

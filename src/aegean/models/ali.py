@@ -8,7 +8,7 @@ from torch import Tensor
 from aegean.adversary import Adversary
 from aegean.data.stream import Batch
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss
+from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss, game
 from aegean.models.two_way import PairDiscriminator, TwoWay, TwoWayConfig, pair
 from aegean.nn import DiscriminatorConfig, ImageDiscriminatorConfig
 
@@ -57,22 +57,15 @@ class ALI(TwoWay):
 
     def __init__(self, config: ALIConfig, shape: Shape, classes: int = 0) -> None:
         super().__init__(config, shape, classes)
-        self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim)
+        self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim, config.code_scale)
         check_r1("adversary", config.adversary, self.discriminator)
 
     def phases(self) -> tuple[Group, ...]:
         """The two sides of the game over one pass of encoder and decoder."""
         networks = (self.encoder, self.decoder)
-        return (
-            Group(
-                forward=self.forward_pass,
-                uses=networks,
-                phases=(
-                    Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
-                    Phase("confuse", self.confusion_loss, updates=networks),
-                ),
-            ),
-        )
+        judge = Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,))
+        confuse = Phase("confuse", self.confusion_loss, updates=networks)
+        return game(self.forward_pass, networks, (judge,), confuse, self.config.steps)
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Encode images of the data, decode draws of the prior."""

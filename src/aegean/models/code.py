@@ -4,13 +4,16 @@ AAE and PixelGAN play it on codes: real are draws of the prior, fake are codes o
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from aegean.adversary import Adversary
+from aegean.data.stream import Batch
 from aegean.errors import ConfigError
+from aegean.models.base import Group, Phase
 from aegean.priors import Prior, check_prior
 
 #: A discriminator: from samples (n, ...) to logits (n,) or (n, 1).
@@ -24,6 +27,32 @@ class Player(Protocol):
 
     def observe(self, **metrics: Tensor) -> None:
         """Hand metrics to the log."""
+
+
+def game(
+    forward: Callable[[Batch], Any],
+    uses: tuple[nn.Module, ...],
+    discriminators: tuple[Phase, ...],
+    confuse: Phase,
+    steps: int = 1,
+) -> tuple[Group, ...]:
+    """Return the phases of one or several games over the same pass: discriminators, then whom they judge.
+
+    Args:
+        forward: makes what is judged.
+        uses: the networks that it runs.
+        discriminators: their phases.
+        confuse: the phase of the networks that are judged.
+        steps: of the discriminators for each step of the others. One shares its pass with `confuse`. Several have
+            passes of their own, each on other images and without gradients.
+    """
+    if steps == 1:
+        return (Group(forward=forward, uses=uses, phases=(*discriminators, confuse)),)
+    repeated = tuple(replace(phase, repeat=steps) for phase in discriminators)
+    return (
+        Group(forward=torch.no_grad()(forward), uses=uses, phases=repeated),
+        Group(forward=forward, uses=uses, phases=(confuse,)),
+    )
 
 
 def discriminator_loss(

@@ -9,7 +9,7 @@ from torch import Tensor
 from aegean.adversary import Adversary
 from aegean.data.stream import Batch
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss
+from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss, game
 from aegean.models.two_way import PairDiscriminator, TwoWay, TwoWayConfig, pair
 from aegean.nn import DiscriminatorConfig, ImageDiscriminatorConfig
 
@@ -72,24 +72,19 @@ class FlippedImplicitAutoencoder(TwoWay):
     def __init__(self, config: FlippedImplicitAutoencoderConfig, shape: Shape, classes: int = 0) -> None:
         super().__init__(config, shape, classes)
         self.image_discriminator = config.image_discriminator.build_discriminator(shape)
-        self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim)
+        self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim, config.code_scale)
         check_r1("image_adversary", config.image_adversary, self.image_discriminator)
         check_r1("adversary", config.adversary, self.discriminator)
 
     def phases(self) -> tuple[Group, ...]:
         """Both games over one pass of decoder and encoder."""
         networks = (self.encoder, self.decoder)
-        return (
-            Group(
-                forward=self.forward_pass,
-                uses=networks,
-                phases=(
-                    Phase("discriminate-image", self.image_discriminator_loss, updates=(self.image_discriminator,)),
-                    Phase("discriminate-reconstruction", self.discriminator_loss, updates=(self.discriminator,)),
-                    Phase("confuse", self.confusion_loss, updates=networks),
-                ),
-            ),
+        judges = (
+            Phase("discriminate-image", self.image_discriminator_loss, updates=(self.image_discriminator,)),
+            Phase("discriminate-reconstruction", self.discriminator_loss, updates=(self.discriminator,)),
         )
+        confuse = Phase("confuse", self.confusion_loss, updates=networks)
+        return game(self.forward_pass, networks, judges, confuse, self.config.steps)
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Draw codes, decode them with noise n, encode the images with noise e."""

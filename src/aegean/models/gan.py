@@ -3,13 +3,14 @@
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from aegean.adversary import Adversary
 from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.models.base import Group, Model, Phase, Shape
-from aegean.models.code import check_r1, confusion_loss, discriminator_loss, ready_prior
+from aegean.models.code import check_r1, confusion_loss, discriminator_loss, game, ready_prior
 from aegean.nn import DecoderConfig, DiscriminatorConfig, ImageDiscriminatorConfig, StridedDecoderConfig
 from aegean.priors import Gaussian, Prior, PriorConfig
 
@@ -21,11 +22,13 @@ class GANParts(Config):
         generator: network to images; its outputs pass through a sigmoid.
         discriminator: network on images.
         adversary: losses of the game; a divergence makes it an f-GAN (Nowozin et al., 2016).
+        steps: of the discriminator for one step of the generator, each on other images.
     """
 
     generator: DecoderConfig = StridedDecoderConfig()
     discriminator: DiscriminatorConfig = ImageDiscriminatorConfig()
     adversary: Adversary = Adversary()
+    steps: int = Field(default=1, ge=1)
 
 
 class GANConfig(GANParts):
@@ -53,16 +56,11 @@ class Generator(Model):
     generator: nn.Module
     discriminator: nn.Module
 
-    def game(self) -> Group:
-        """The discriminator, then the generator, on the same made images."""
-        return Group(
-            forward=self.generate,
-            uses=(self.generator,),
-            phases=(
-                Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
-                Phase("confuse", self.confusion_loss, updates=(self.generator,)),
-            ),
-        )
+    def game(self) -> tuple[Group, ...]:
+        """The discriminator, then the generator; on the same made images, unless `steps` is above 1."""
+        judge = Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,))
+        confuse = Phase("confuse", self.confusion_loss, updates=(self.generator,))
+        return game(self.generate, (self.generator,), (judge,), confuse, self.config.steps)
 
     def generate(self, batch: Batch) -> Tensor:
         """Make as many images as a mini-batch has, (n, c, h, w)."""
@@ -112,7 +110,7 @@ class GAN(Generator):
 
     def phases(self) -> tuple[Group, ...]:
         """The two sides of the game."""
-        return (self.game(),)
+        return self.game()
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the images of z, (n, d) to (n, c, h, w)."""

@@ -12,7 +12,7 @@ from aegean.adversary import Adversary
 from aegean.data.stream import Batch
 from aegean.errors import UnsupportedError
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss
+from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss, game
 from aegean.models.two_way import (
     PairDiscriminator,
     TwoWay,
@@ -105,7 +105,7 @@ class ImplicitAutoencoder(TwoWay):
         if config.supervised:
             require_classes(self.prior, classes)
         self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
-        self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim)
+        self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim, config.code_scale)
         check_r1("adversary", config.adversary, self.discriminator)
         self.code_discriminator = config.code_discriminator.build(self.prior.dim, 1) if config.regularization else None
         if self.code_discriminator is not None:
@@ -117,13 +117,13 @@ class ImplicitAutoencoder(TwoWay):
         Discriminators step first and leave the pass as it is, so the last phase's gradients are those of a pass of its
         own.
         """
-        games = [Phase("discriminate-reconstruction", self.discriminator_loss, updates=(self.discriminator,))]
+        judges = [Phase("discriminate-reconstruction", self.discriminator_loss, updates=(self.discriminator,))]
         if self.code_discriminator is not None:
             updates = (self.code_discriminator,)
-            games.append(Phase("discriminate-code", self.code_discriminator_loss, updates=updates))
+            judges.append(Phase("discriminate-code", self.code_discriminator_loss, updates=updates))
         networks = (self.encoder, self.decoder)
-        games.append(Phase("confuse", self.confusion_loss, updates=networks))
-        phases: list[Phase | Group] = [Group(forward=self.forward_pass, uses=networks, phases=tuple(games))]
+        confuse = Phase("confuse", self.confusion_loss, updates=networks)
+        phases: list[Phase | Group] = list(game(self.forward_pass, networks, tuple(judges), confuse, self.config.steps))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
         return tuple(phases)
@@ -145,7 +145,7 @@ class ImplicitAutoencoder(TwoWay):
         if self.categories is not None:
             self.observe(usage=shared.z[:, self.categories].mean(dim=0))
         real, adversary = self.draw_prior(len(shared.z)), self.config.code_adversary
-        return discriminator_loss(self, self.code_discriminator, adversary, real, shared.z, batch.epoch)
+        return discriminator_loss(self, self._judge_code, adversary, real, shared.z, batch.epoch)
 
     def confusion_loss(self, batch: Batch, shared: Pass) -> Tensor:
         """Confuse both discriminators: T*(x', z) of equation 9, and the same of the code, (n,)."""
@@ -156,7 +156,7 @@ class ImplicitAutoencoder(TwoWay):
         self.observe(reconstruction=loss.mean())
         if self.code_discriminator is None:
             return loss
-        code = confusion_loss(self, self.code_discriminator, self.config.code_adversary, shared.z, batch.epoch)
+        code = confusion_loss(self, self._judge_code, self.config.code_adversary, shared.z, batch.epoch)
         self.observe(code=code.mean())
         return loss + self.config.regularization * code
 
@@ -193,7 +193,7 @@ class ImplicitAutoencoder(TwoWay):
         ratio = self.discriminator(pair(x, z)).float()
         if self.code_discriminator is None:
             return torch.stack((ratio, torch.zeros_like(ratio)), dim=1)
-        return torch.stack((ratio, -self.code_discriminator(z).float().squeeze(1)), dim=1)
+        return torch.stack((ratio, -self._judge_code(z).float().squeeze(1)), dim=1)
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw z from the prior (of the classes or clusters `y`), then images from p(x|z)."""
@@ -204,6 +204,11 @@ class ImplicitAutoencoder(TwoWay):
     def can(self, task: str) -> bool:
         """Without regularisation the codes follow no prior, so there is nothing to draw images from."""
         return super().can(task) and (task != "sample" or self.code_discriminator is not None)
+
+    def _judge_code(self, z: Tensor) -> Tensor:
+        assert self.code_discriminator is not None  # noqa: S101 - else nobody asks
+        logits: Tensor = self.code_discriminator(self.config.code_scale * z)
+        return logits
 
     @property
     def supervised(self) -> bool:

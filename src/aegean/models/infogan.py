@@ -67,7 +67,7 @@ class InfoGAN(Generator):
     def phases(self) -> tuple[Phase | Group, ...]:
         """The GAN's game, then the mutual information."""
         updates = (self.generator, self.discriminator, self.recognition)
-        return (self.game(), Phase("inform", self.information_loss, updates=updates))
+        return (*self.game(), Phase("inform", self.information_loss, updates=updates))
 
     def information_loss(self, batch: Batch) -> Tensor:
         """-lambda (log Q(c|x) - log p(c)) of made images, (n,) nats; its mean is -lambda L_I."""

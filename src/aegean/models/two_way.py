@@ -34,6 +34,9 @@ class TwoWayConfig(Config):
         posterior_noise: dimension of e ~ N(0, I), for the stochastic posterior alone.
         encoder: network of q(z|x).
         decoder: network of p(x|z), from z and n side by side; its outputs pass through a sigmoid.
+        steps: of each discriminator for one step of the networks that it judges, each on other images.
+        code_scale: what a discriminator sees of a code is the code times this; 1 / std of a wide prior keeps it from
+            being sure by the code's size alone.
     """
 
     prior: PriorConfig = Gaussian(dim=10)
@@ -43,6 +46,8 @@ class TwoWayConfig(Config):
     posterior_noise: int = Field(default=0, ge=0)
     encoder: EncoderConfig = MLPConfig(widths=(2000, 2000), batch_norm="last")
     decoder: DecoderConfig = StridedDecoderConfig(widths=(128, 64), kernel=4, hidden=(1024,))
+    steps: int = Field(default=1, ge=1)
+    code_scale: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _noise_belongs_to_stochastic(self: C) -> C:
@@ -153,17 +158,18 @@ class PairDiscriminator(nn.Module):
         config: network of images, with the code as extra inputs.
         shape: of an image.
         code: dimension of a code.
+        scale: what codes are multiplied by.
     """
 
-    def __init__(self, config: DiscriminatorConfig, shape: Shape, code: int) -> None:
+    def __init__(self, config: DiscriminatorConfig, shape: Shape, code: int, scale: float = 1.0) -> None:
         super().__init__()
         self.network = config.build_discriminator(shape, extra_inputs=code)
-        self.shape, self.code = shape, code
+        self.shape, self.code, self.scale = shape, code, scale
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Map pairs (n, c h w + d) to logits (n,)."""
         images, codes = pairs[:, : -self.code].reshape(-1, *self.shape), pairs[:, -self.code :]
-        logits: Tensor = self.network(images, codes)[0]
+        logits: Tensor = self.network(images, self.scale * codes)[0]
         return logits
 
 

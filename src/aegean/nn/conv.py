@@ -25,6 +25,7 @@ from aegean.nn.mlp import (
     initialise,
     linear_layer,
 )
+from aegean.nn.spectral import refuse_batch_norm, spectrally_normalised
 
 Size = tuple[int, int]
 N = TypeVar("N", bound=nn.Module)
@@ -179,6 +180,7 @@ class ImageDiscriminatorConfig(Config):
             the VAE/GAN's Dis_l(x) (Larsen et al., 2016): 0 is the first convolution, -1 the last layer.
         conditioning: how extra inputs bias the first layer (implicit autoencoders, appendix D.1).
         init_std: as in `MLPConfig`.
+        spectral_norm: give every layer the spectral norm 1 (Miyato et al., 2018), without batch normalisation.
     """
 
     kind: Literal["strided"] = "strided"
@@ -190,9 +192,11 @@ class ImageDiscriminatorConfig(Config):
     feature_layer: int = -1
     conditioning: Literal["location-invariant", "location-dependent"] = "location-invariant"
     init_std: float | None = Field(default=0.02, gt=0)
+    spectral_norm: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        refuse_batch_norm(self.spectral_norm, self.batch_norm)
         count = len(self.widths) + len(self.hidden)
         if not -count <= self.feature_layer < count:
             raise ValueError(f"feature_layer is {self.feature_layer}; the {count} hidden layers are 0 to {count - 1}.")
@@ -221,7 +225,8 @@ class ImageDiscriminatorConfig(Config):
         elif extra_inputs:
             size = _strided_sizes(shape, len(self.widths), self.kernel)[1]
             bias = LocationDependentBias(extra_inputs, self.widths[:1], size)
-        return _ready(ConvDiscriminator(layers, bias, extra_inputs, self.feature_layer), self.init_std)
+        network = _ready(ConvDiscriminator(layers, bias, extra_inputs, self.feature_layer), self.init_std)
+        return spectrally_normalised(network, self.spectral_norm)
 
 
 class ConvNetwork(nn.Module):

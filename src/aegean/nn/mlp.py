@@ -1,15 +1,16 @@
 """Fully connected networks, and the settings that all networks share."""
 
 import math
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from aegean.config import Config
 from aegean.errors import ConfigError
 from aegean.nn.noise import Dropout
+from aegean.nn.spectral import refuse_batch_norm, spectrally_normalised
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -35,6 +36,7 @@ class MLPConfig(Config):
             appendix D.2).
         init_std: weights start as N(0, init_std²) and biases at 0 (the adversarial autoencoder's code has
             0.01); None for PyTorch's own initialisation.
+        spectral_norm: give every layer the spectral norm 1 (for discriminators; Miyato et al., 2018).
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -43,6 +45,12 @@ class MLPConfig(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     batch_norm: BatchNorm | Literal["last"] = "none"
     init_std: float | None = Field(default=None, gt=0)
+    spectral_norm: bool = False
+
+    @model_validator(mode="after")
+    def _one_normalisation(self) -> Self:
+        refuse_batch_norm(self.spectral_norm, self.batch_norm)
+        return self
 
     def build(self, inputs: int, outputs: int) -> nn.Sequential:
         """Return a network from (n, inputs), or images with so many values, to (n, outputs).
@@ -52,7 +60,7 @@ class MLPConfig(Config):
         """
         network = nn.Sequential(nn.Flatten(), *self._hidden(inputs), *self._last(inputs, outputs))
         initialise(network, self.init_std)
-        return network
+        return spectrally_normalised(network, self.spectral_norm)
 
     def build_encoder(self, shape: Shape, outputs: int, extra_inputs: int = 0) -> "ImageMLP":
         """Return a network from images (n, *shape), with extra inputs (n, e) if any, to (n, outputs)."""
@@ -69,7 +77,7 @@ class MLPConfig(Config):
         last = nn.Sequential(*self._last(inputs, 1))
         initialise(hidden, self.init_std)
         initialise(last, self.init_std)
-        return MLPDiscriminator(hidden, last, extra_inputs)
+        return spectrally_normalised(MLPDiscriminator(hidden, last, extra_inputs), self.spectral_norm)
 
     def _hidden(self, inputs: int) -> list[nn.Module]:
         parts: list[nn.Module] = []
