@@ -153,6 +153,10 @@ def test_each_part_of_the_pixelgan_can_be_left_out() -> None:
     assert names["pixelgan-matching"] == ["discriminate", "confuse"]
     assert names["pixelgan-free"] == ["reconstruct"]
     assert names["pixelgan-supervised"] == ["reconstruct", "discriminate", "confuse", "classify"]
+    seldom = create(SMALL_MODELS["pixelgan-supervised"].override({"reconstruct_every": 3}), SHAPE, 3, seed=0)
+    assert {phase.name: phase.every for phase in seldom.all_phases()} == {
+        "reconstruct": 3, "discriminate": 1, "confuse": 1, "classify": 1,
+    }  # fmt: skip
     with pytest.raises(ConfigError, match="must be true"):
         PixelGANConfig(reconstruction=False, adversarial=False)
 
@@ -162,6 +166,8 @@ def test_settings_that_would_be_ignored_are_refused() -> None:
         PixelGANConfig(decoder=PixelCNNConfig(blocks=2), reconstruction=False)
     with pytest.raises(ConfigError, match="likelihood has no effect without reconstruction"):
         PixelGANConfig(likelihood=DiscretizedLogisticMixture(), reconstruction=False)
+    with pytest.raises(ConfigError, match="reconstruct_every has no effect without reconstruction"):
+        PixelGANConfig(reconstruct_every=2, reconstruction=False)
     with pytest.raises(ConfigError, match="'input-channel', but there is no code to condition on"):
         PixelCNNModelConfig(network=PixelCNNConfig(conditioning="input-channel"))
     assert PixelGANConfig(decoder=PixelCNNConfig(), reconstruction=False).reconstruction is False

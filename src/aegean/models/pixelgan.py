@@ -44,6 +44,8 @@ class PixelGANConfig(Config):
         reconstruction: have the reconstruction phase. Without it there is no decoder to learn, and what is left is
             output distribution matching (section 4, figure 9a).
         adversarial: have the adversarial phase. Without it nothing shapes the code (figure 5a).
+        reconstruct_every: have the reconstruction phase at every so many steps, 1 in the paper. The decoder takes most
+            of a step's time and learns in fewer steps than the categories do.
     """
 
     kind: Literal["pixelgan"] = "pixelgan"
@@ -60,6 +62,7 @@ class PixelGANConfig(Config):
     consistency: Consistency | None = None
     reconstruction: bool = True
     adversarial: bool = True
+    reconstruct_every: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _classes_are_categories(self) -> "PixelGANConfig":
@@ -73,7 +76,7 @@ class PixelGANConfig(Config):
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "PixelGANConfig":
-        for name in ("decoder", "likelihood"):
+        for name in ("decoder", "likelihood", "reconstruct_every"):
             if not self.reconstruction and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"{name} has no effect without reconstruction; leave it out, or set reconstruction=true."
@@ -130,7 +133,8 @@ class PixelGAN(Model):
         """Reconstruction and adversarial phases on all images, then the labelled ones."""
         phases: list[Phase | Group] = []
         if self.decoder is not None:
-            phases.append(Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder)))
+            networks, every = (self.encoder, self.decoder), self.config.reconstruct_every
+            phases.append(Phase("reconstruct", self.reconstruction_loss, updates=networks, every=every))
         if self.config.adversarial:
             game = (
                 Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),

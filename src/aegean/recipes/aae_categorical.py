@@ -68,21 +68,6 @@ def aae_mnist_all() -> Experiment:
     return _labels(aae_mnist_100(), "all", None, "0.85 ± 0.02")
 
 
-def aae_mnist_100_stable() -> Experiment:
-    """The objective and networks of `aae_mnist_100`, trained more safely."""
-    return _stabilised(aae_mnist_100())
-
-
-def aae_mnist_1000_stable() -> Experiment:
-    """The objective and networks of `aae_mnist_1000`, trained more safely."""
-    return _stabilised(aae_mnist_1000())
-
-
-def aae_mnist_all_stable() -> Experiment:
-    """The objective and networks of `aae_mnist_all`, trained more safely."""
-    return _stabilised(aae_mnist_all())
-
-
 def aae_mnist_100_consistent() -> Experiment:
     """100 labels with the consistency term and a convolutional encoder."""
     return _consistent(aae_mnist_100())
@@ -344,9 +329,6 @@ RECIPES = (
     aae_mnist_100,
     aae_mnist_1000,
     aae_mnist_all,
-    aae_mnist_100_stable,
-    aae_mnist_1000_stable,
-    aae_mnist_all_stable,
     aae_mnist_100_consistent,
     aae_mnist_1000_consistent,
     aae_mnist_all_consistent,
