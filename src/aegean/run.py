@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import torch
 
-from aegean.data import Splits
+from aegean.data import FeatureScaler, Splits
 from aegean.environment import Environment, describe_environment
-from aegean.errors import CheckpointError, ConfigError, OutputError
+from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
 from aegean.evaluate.protocols import Advance, ProtocolName, evaluate_model
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable
@@ -20,6 +20,9 @@ from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints, load_trainer_state
 from aegean.train.log import read_metrics
 from aegean.train.precision import choose_device, choose_precision
+
+#: Ranges of features, in the folder of a run on vectors.
+SCALER = "scaler.safetensors"
 
 EXPLANATION = """\
 {title}
@@ -70,6 +73,8 @@ class Run:
         atomic_write(folder / "README.txt", EXPLANATION.format(title=experiment.title, folder=folder))
         atomic_write(folder / "command.txt", command + "\n")
         atomic_write_json(folder / "environment.json", run.environment().to_dict())
+        if run.splits.scaler is not None:
+            run.splits.scaler.save(run.folder / SCALER)
         atomic_write(folder / "experiment.yaml", experiment.to_yaml())
         return run
 
@@ -89,8 +94,28 @@ class Run:
 
     @cached_property
     def splits(self) -> Splits:
-        """The images, loaded once."""
-        return self.experiment.data.load()
+        """The images, loaded once.
+
+        Raises:
+            DataError: they cannot be read, or are vectors whose features have other ranges than when the run was made.
+        """
+        splits = self.experiment.data.load()
+        if self.scaler is not None and splits.scaler != self.scaler:
+            raise DataError(
+                f"{self.folder}: the vectors have changed since the run was made ({SCALER} has their old ranges); "
+                "restore them, or train a new run."
+            )
+        return splits
+
+    @cached_property
+    def scaler(self) -> FeatureScaler | None:
+        """What brings the features of new vectors to [0, 1]; None for images.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        path = self.folder / SCALER
+        return FeatureScaler.load(path) if path.is_file() else None
 
     @property
     def device(self) -> torch.device:

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aegean.data import DataSettings, Folder, ImageData, as_float, available, settings_of
+from aegean.data import DataSettings, Folder, ImageData, Vectors, as_float, available, holds_vectors, settings_of
 from aegean.data.folder import read_grey
+from aegean.data.vectors import scale
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
 from aegean.files import atomic_write
@@ -34,7 +35,8 @@ def images_for(run: Run, model: Model, path: Path | None) -> ImageData:
     Args:
         run: the run.
         model: its model.
-        path: a folder of images, scaled and cropped to the model's size; None for the test images.
+        path: a folder of images, scaled and cropped to the model's size, or a file of vectors, scaled as those of
+            training were; None for the test images.
 
     Raises:
         DataError: no such folder, no images in it, or a damaged one.
@@ -42,6 +44,8 @@ def images_for(run: Run, model: Model, path: Path | None) -> ImageData:
     if path is None:
         return run.splits.test
     channels, height, width = model.shape
+    if run.scaler is not None:
+        return scale(Vectors(path=str(path)).read(), run.scaler)
     if channels not in (1, 3):
         raise DataError(f"The model takes images of {channels} channels; a folder holds grey or colour ones.")
     return Folder(path=str(path), size=(height, width), channels=1 if channels == 1 else 3).read()[0]
@@ -217,7 +221,7 @@ def predictions(run: Run, model: Model, data: ImageData, advance: Advance | None
 
 
 def data_source(source: str, size: str | None = None, labels: Path | None = None) -> DataSettings:
-    """Return the data configuration that a person means: the name of a data set, or a folder.
+    """Return the data configuration that a person means: the name of a data set, a folder, or a file of vectors.
 
     Raises:
         ConfigError: the size is not of the form 32x32.
@@ -225,6 +229,8 @@ def data_source(source: str, size: str | None = None, labels: Path | None = None
     """
     if source in [benchmark.name for benchmark in available()] or not Path(source).exists():
         return settings_of(source)  # which names the nearest data set where there is none
+    if Path(source).is_file() and holds_vectors(source):
+        return Vectors(path=source)
     pair = None
     if size is not None:
         height, _, width = size.partition("x")

@@ -43,7 +43,7 @@ def test_no_images_and_vectors_are_data_too():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": torch.zeros(6, 1, 2, 2)}, "must be uint8 .*from_arrays"),
+        ({"images": torch.zeros(6, 1, 2, 2).double()}, "must be uint8 or float32 .*from_arrays"),
         ({"images": torch.zeros(6, 2, 2, dtype=torch.uint8)}, r"not torch.uint8 of \(6, 2, 2\)"),
         ({"images": torch.zeros(6, 1, 0, 2, dtype=torch.uint8)}, r"\(6, 1, 0, 2\)"),
         ({"labels": torch.zeros(5, dtype=torch.int64)}, r"6 images must be int64 of shape \(6,\).*-1"),

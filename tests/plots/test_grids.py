@@ -106,3 +106,10 @@ def test_grey_pixels_make_a_grey_png():
     alpha = np.random.default_rng(1).integers(0, 256, (5, 7), dtype=np.uint8)
     both = read(png_bytes(np.stack([grey, grey, grey, alpha], axis=-1)))
     np.testing.assert_array_equal(both, np.stack([grey, alpha], axis=-1))
+
+
+def test_vectors_are_squares_of_grey_cells():
+    vectors = torch.linspace(0, 1, 2 * 5).view(2, 5, 1, 1)
+    pixels = to_pixels(vectors)
+    assert pixels.shape == (2, 3, 3, 1)
+    assert pixels[1].ravel().tolist() == [142, 170, 198, 227, 255, 0, 0, 0, 0]

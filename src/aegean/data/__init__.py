@@ -2,8 +2,8 @@
 
 A *source* (`Folder`, `Arrays`, or a benchmark set such as `MNIST`) is a configuration. Its `load()` gives
 `Splits`: training, validation and test images as `ImageData`, with the labels hidden that training must not see.
-`Splits.streams` gives the mini-batches. Images lie in memory (or on the device) as uint8 and are indexed a
-whole batch at a time.
+`Splits.streams` gives the mini-batches. Images lie in memory (or on the device) as uint8 (vectors as float32) and
+are indexed a whole batch at a time.
 
     splits = Digits(labels_per_class=10).load()
     batch = splits.streams(batch_size=100, labelled_batch_size=100, seed=0)["images"].batch(step=0)
@@ -24,13 +24,15 @@ from aegean.data.images import Binarize, ImageData, as_float, as_uint8, from_arr
 from aegean.data.labels import balanced_subset, stratified_split
 from aegean.data.mnist import MNIST
 from aegean.data.norb import NORB
+from aegean.data.scaling import FeatureScaler
 from aegean.data.splits import DataReport, DataSettings, Splits, SplitSettings, check
 from aegean.data.stream import Batch, Stream
 from aegean.data.svhn import SVHN
+from aegean.data.vectors import Vectors, from_vectors, holds_vectors
 
 #: Where images come from, for recipes; `kind` tells the sources apart.
 DataConfig = Annotated[
-    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays, Field(discriminator="kind")
+    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays | Vectors, Field(discriminator="kind")
 ]
 
 __all__ = [
@@ -48,11 +50,13 @@ __all__ = [
     "DataSettings",
     "Digits",
     "Faces",
+    "FeatureScaler",
     "Folder",
     "ImageData",
     "SplitSettings",
     "Splits",
     "Stream",
+    "Vectors",
     "as_float",
     "as_uint8",
     "available",
@@ -61,6 +65,8 @@ __all__ = [
     "describe",
     "fetch",
     "from_arrays",
+    "from_vectors",
+    "holds_vectors",
     "settings_of",
     "stratified_split",
 ]

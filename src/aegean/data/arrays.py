@@ -40,7 +40,7 @@ class Arrays(SplitSettings):
         Raises:
             DataError: the file is missing, damaged, too large, holds pickled objects, or lacks the images.
         """
-        arrays = _read(Path(self.path), (self.images_key, self.labels_key, "class_names", "names"))
+        arrays = read_arrays(Path(self.path), (self.images_key, self.labels_key, "class_names", "names"))
         if self.images_key not in arrays:
             raise DataError(
                 f"{self.path}: has no array {self.images_key!r}; save the images under this name, or name "
@@ -63,7 +63,7 @@ class Arrays(SplitSettings):
         return self.split(self.read(), source=Path(self.path).name)
 
 
-def _read(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Return those of the arrays that the file has; of a `.npy` file, its array under the first key."""
     try:
         if not zipfile.is_zipfile(path):

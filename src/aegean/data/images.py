@@ -1,4 +1,4 @@
-"""Images and their labels in memory: uint8 at rest, float32 in [0, 1] at work."""
+"""Images and their labels in memory: uint8 at rest (vectors: float32), float32 in [0, 1] at work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +20,8 @@ class ImageData:
     """A set of images with as many labels as are known.
 
     Attributes:
-        images: uint8, shape (n, c, h, w); 255 stands for 1.0. A vector of d numbers is an image of shape
-            (d, 1, 1).
+        images: shape (n, c, h, w); uint8, of which 255 stands for 1.0, or float32, which is held as it is. A vector of
+            d numbers is an image of shape (d, 1, 1), see `aegean.data.vectors`.
         labels: int64, shape (n,); -1 = unlabelled.
         class_names: the name of label 0, of label 1, and so on; empty where no classes are known.
         names: a name for each image (its file), or None.
@@ -36,9 +36,10 @@ class ImageData:
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.dim() != 4 or 0 in self.images.shape[1:]:
+        held = self.images.dtype in (torch.uint8, torch.float32)
+        if not held or self.images.dim() != 4 or 0 in self.images.shape[1:]:
             raise DataError(
-                f"Images must be uint8 of shape (n, c, h, w), not {self.images.dtype} of "
+                f"Images must be uint8 or float32 of shape (n, c, h, w), not {self.images.dtype} of "
                 f"{tuple(self.images.shape)}; from_arrays accepts other arrays."
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
@@ -123,7 +124,7 @@ def from_arrays(
     if given is None:
         codes, known = np.full(len(pixels), -1, dtype=np.int64), tuple(class_names or ())
     else:
-        codes, known = _label_codes(np.asarray(given), class_names)
+        codes, known = label_codes(np.asarray(given), class_names)
     return ImageData(torch.from_numpy(pixels), torch.from_numpy(codes), known, None if names is None else tuple(names))
 
 
@@ -131,13 +132,13 @@ def as_float(images: Tensor, binarize: Binarize = None, generator: torch.Generat
     """Turn uint8 images into float32 in [0, 1].
 
     Args:
-        images: uint8, any shape.
+        images: uint8, any shape; float32 in [0, 1] stays as it is.
         binarize: `"threshold"` gives 1.0 where a value is above 0.5, else 0.0 (PixelGAN autoencoders);
             `"sample"` gives 1.0 with the value as its probability. Likelihoods under the two are not
             comparable.
         generator: for `"sample"`, on the device of the images.
     """
-    x = images.float().div_(255)
+    x = images.float().div_(255) if images.dtype == torch.uint8 else images
     if binarize == "threshold":
         return (x > 0.5).float()
     if binarize == "sample":
@@ -208,8 +209,8 @@ def _quantized(images: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
 
 
-def _label_codes(labels: NDArray[Any], class_names: Sequence[str] | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return labels as 0 ... k-1 or -1, and the k class names."""
+def label_codes(labels: NDArray[Any], class_names: Sequence[str] | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return labels as 0 ... k-1 or -1, and the k class names; labels as `from_arrays` takes them."""
     if labels.dtype.kind == "U":
         missing, known = labels == "", tuple(class_names or sorted(set(labels.flat) - {""}))
         unknown = sorted(set(labels[~missing].flat) - set(known))

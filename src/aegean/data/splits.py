@@ -13,6 +13,7 @@ from torch import Tensor
 from aegean.config import Config
 from aegean.data.images import Binarize, ImageData
 from aegean.data.labels import balanced_subset, stratified_split
+from aegean.data.scaling import FeatureScaler
 from aegean.data.stream import Stream
 from aegean.errors import DataError
 
@@ -37,6 +38,7 @@ class Splits:
         binarize: how every image is to be made black and white; see `aegean.data.images.as_float`.
         description: one line on where the images are from and how they were split.
         skipped: one sentence for each damaged file that was left out.
+        scaler: what brought features to [0, 1], for vectors.
 
     Raises:
         DataError: the sets do not fit together.
@@ -50,6 +52,7 @@ class Splits:
     binarize: Binarize = None
     description: str = ""
     skipped: tuple[str, ...] = ()
+    scaler: FeatureScaler | None = None
 
     def __post_init__(self) -> None:
         for name, other in (("validation", self.validation), ("test", self.test)):

@@ -25,7 +25,7 @@ def to_pixels(images: Array) -> Pixels:
 
     Args:
         images: floats in [0, 1] (rounding errors of 0.01 are forgiven) or uint8, shape `(n, c, h, w)`, with 1
-            or 3 channels.
+            or 3 channels; or vectors, `(n, d, 1, 1)`, which become a square of grey cells, row by row.
 
     Returns:
         uint8, shape `(n, h, w, c)`.
@@ -35,6 +35,8 @@ def to_pixels(images: Array) -> Pixels:
     """
     array = np.asarray(images.detach().cpu().float() if isinstance(images, torch.Tensor) else images)
     given_bytes = array.dtype == np.uint8 or (isinstance(images, torch.Tensor) and images.dtype == torch.uint8)
+    if array.ndim == 4 and array.shape[2:] == (1, 1):
+        array = _as_square(array)
     if array.ndim != 4 or not array.size or array.shape[1] not in {1, 3}:
         raise DataError(f"expected images of shape (n, c, h, w) with 1 or 3 channels, found {array.shape}.")
     if not given_bytes:
@@ -89,6 +91,21 @@ def image_grid(
         return grid
     alpha = grid[..., 3:].astype(np.float64) / 255.0
     return np.rint(grid[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
+
+
+def drawn_size(images: Array) -> tuple[int, int]:
+    """Return height and width of one image (n, c, h, w), or of the square that a vector (n, d, 1, 1) becomes."""
+    _, d, height, width = images.shape
+    if (height, width) == (1, 1) and d:
+        return (math.isqrt(d - 1) + 1,) * 2
+    return height, width
+
+
+def _as_square(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Lay vectors (n, d, 1, 1) out as grey images (n, 1, side, side); the cells that are left over are 0."""
+    n, d = vectors.shape[:2]
+    side, _ = drawn_size(vectors)
+    return np.pad(vectors.reshape(n, d), ((0, 0), (0, side**2 - d))).reshape(n, 1, side, side)
 
 
 def gap_beside(height: int, width: int) -> int:

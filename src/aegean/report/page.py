@@ -17,7 +17,7 @@ from aegean.errors import DataError
 from aegean.evaluate.classification import Classification
 from aegean.evaluate.clustering import Clustering
 from aegean.plots.curves import Points, curve_svg, short
-from aegean.plots.grids import Array, gap_beside, image_grid, png_bytes, to_pixels
+from aegean.plots.grids import Array, drawn_size, gap_beside, image_grid, png_bytes, to_pixels
 from aegean.plots.latent import codes_svg
 from aegean.report.content import Cluster, Codes, Figure, ImageRow, Mistakes, Reconstructions, ReportContent
 from aegean.report.health import AdversaryHealth
@@ -164,7 +164,7 @@ def _duration(minutes: float | None) -> str | None:
 def _picture(images: Array, in_row: int, columns: int, alt: str, room: int = ROW_WIDTH) -> Picture:
     """Rows of `in_row` images on room for `columns`: short rows must not be enlarged on a narrow page."""
     pixels = image_grid(images, columns=in_row, scale=1, background=None)
-    height, width = images.shape[2:]
+    height, width = drawn_size(images)
     gap = gap_beside(height, width)
     pixels = np.pad(pixels, ((0, 0), (0, columns * (width + gap) - gap - pixels.shape[1]), (0, 0)))
     factor = max(1, min(round(SHOWN_SIDE / max(height, width)), room // pixels.shape[1]))
@@ -174,7 +174,7 @@ def _picture(images: Array, in_row: int, columns: int, alt: str, room: int = ROW
 
 def _columns(images: Array) -> int:
     """How many images of this size go into one row."""
-    side = max(images.shape[2:])
+    side = max(drawn_size(images))
     shown = side * max(1, round(SHOWN_SIDE / side))
     return max(4, min(10, round(ROW_WIDTH / (shown + shown / 14))))
 
