@@ -1,5 +1,7 @@
 """Small models and made data that several test files share."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,8 @@ from aegean.nn import (
     StridedEncoderConfig,
 )
 from aegean.priors import Categorical, Gaussian, GaussianMixture, Product, Uniform
+
+os.environ["AEGEAN_CACHE"] = "off"  # tests leave nothing in the user's cache
 
 SMALL = MLPConfig(widths=(16,))
 _ENCODER = ConvEncoderConfig(stages=((2, 3, 4),), batch_norm="hidden")

@@ -1,3 +1,4 @@
+import csv
 import errno
 import json
 import os
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from aegean.errors import CheckpointError, DataError, OutputError
-from aegean.files import atomic_write, atomic_write_json, check_writable, read_bounded
+from aegean.files import atomic_write, atomic_write_json, check_writable, lock, read_bounded, without_guard, write_csv
 
 
 def fails_with(code):
@@ -150,3 +151,50 @@ def test_read_bounded(tmp_path):
         read_bounded(tmp_path / "missing", limit=4, error=CheckpointError)
     with pytest.raises(DataError, match="is a directory"):
         read_bounded(tmp_path, limit=4)
+
+
+# ---- tables -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=HYPERLINK(A1)", "'=HYPERLINK(A1)"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-x.png", "'-x.png"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("'=1", "''=1"),
+        ("-0.5", "-0.5"),
+        ("+1e-3", "+1e-3"),
+        ("a=b.png", "a=b.png"),
+        ("'quoted'.png", "'quoted'.png"),
+        ("a, b", "a, b"),
+        ("say " + chr(34) + "x" + chr(34), "say " + chr(34) + "x" + chr(34)),
+        ("two\nlines", "two\nlines"),
+        ("", ""),
+    ],
+)
+def test_cells_are_no_formulas_and_come_back_as_they_were(tmp_path, cell, written):
+    write_csv(tmp_path / "a.csv", ["file", cell or "x"], [[cell, "1"]])
+    with (tmp_path / "a.csv").open(newline="") as stream:
+        (_, head), (found, number) = csv.reader(stream)
+    assert found == written
+    assert head == (written or "x")
+    assert number == "1"
+    assert without_guard(found) == cell
+
+
+# ---- locks ------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_free_as_soon_as_its_process_is_killed(tmp_path):
+    program = "import sys, time; from aegean.files import lock; f = open(sys.argv[1], 'w'); print(lock(f), flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path / "l"], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with (tmp_path / "l").open("w") as stream:
+            assert not lock(stream)
+            other.kill()
+            other.wait()
+            assert lock(stream)

@@ -9,9 +9,16 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from aegean.errors import AegeanError, DataError, OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _REMEDIES = {
     errno.ENOSPC: "free some space or choose another disk",
@@ -24,6 +31,9 @@ _REMEDIES = {
     errno.EISDIR: "there is a folder of this name; choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+
+#: What formulas begin with, and what some spreadsheets skip before one.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def atomic_write(path: str | Path, data: bytes | str) -> None:
@@ -67,6 +77,39 @@ def atomic_write_json(path: str | Path, values: object) -> None:
     atomic_write(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV with `atomic_write`.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe in front, which `without_guard` takes away
+    again (OWASP, CSV injection). Numbers, also negative ones, stay as they are.
+
+    Raises:
+        OutputError: see `atomic_write`.
+    """
+    lines = (",".join(_quoted(_guarded(cell)) for cell in row) + "\n" for row in (header, *rows))
+    atomic_write(path, "".join(lines))
+
+
+def without_guard(cell: str) -> str:
+    """Return a cell of a table as it was before `write_csv` put an apostrophe in front."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+def _guarded(cell: str) -> str:
+    if not cell.lstrip("'").startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _quoted(cell: str) -> str:
+    """As the csv module does, which leaves a carriage return bare where lines do not end with one."""
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+
+
 def check_writable(path: str | Path) -> None:
     """Find out before the work starts that a file can be written; leaves nothing behind.
 
@@ -84,6 +127,23 @@ def check_writable(path: str | Path) -> None:
         temporary.unlink()
     except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from None
+
+
+def lock(stream: IO[bytes]) -> bool:
+    """Lock an open file for this process until it is closed, which the system does also where a process is killed.
+
+    Returns:
+        False if another process holds it. True where the system or the disk has no such locks.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network disks
+        return True
+    return True
 
 
 def read_bounded(path: str | Path, limit: int, error: type[AegeanError] = DataError) -> bytes:

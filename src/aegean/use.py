@@ -1,9 +1,8 @@
 """What a trained run is good for: draw, reconstruct, complete, encode, predict, and write the results to files."""
 
-import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aegean.data import DataSettings, Folder, ImageData, Vectors, as_float, available, holds_vectors, settings_of
-from aegean.data.folder import read_grey
+from aegean.data.decoding import read_grey
 from aegean.data.vectors import scale
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
-from aegean.files import atomic_write
+from aegean.files import atomic_write, write_csv
 from aegean.models import Model
 from aegean.plots import image_grid, png_bytes
 from aegean.run import Run
@@ -293,7 +292,7 @@ def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
         _write_npz(path, codes=z.numpy(), labels=data.labels.numpy())
         return
     header = ["file", *(f"z{k}" for k in range(z.shape[1]))]
-    _write_csv(
+    write_csv(
         path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in zip(_names(data), z.tolist(), strict=True))
     )
 
@@ -305,19 +304,11 @@ def write_predictions(path: Path, classes: Sequence[str], data: ImageData, proba
         [name, classes[k] if classes else str(k), f"{p:.4f}"]
         for name, k, p in zip(_names(data), best.tolist(), confidence.tolist(), strict=True)
     )
-    _write_csv(path, ["file", "label", "confidence"], rows)
+    write_csv(path, ["file", "label", "confidence"], rows)
 
 
 def _names(data: ImageData) -> tuple[str, ...]:
     return data.names or tuple(str(index) for index in range(len(data)))
-
-
-def _write_csv(path: Path, header: list[str], rows: Iterable[list[str]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    atomic_write(path, text.getvalue())
 
 
 def _write_npz(path: Path, **arrays: NDArray[Any]) -> None:

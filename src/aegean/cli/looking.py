@@ -47,7 +47,7 @@ def fetch_data(name: Annotated[str, typer.Argument(help="Name of a data set.")])
 
 @data_app.command("check", epilog="Example: aegean data check photos --size 32x32")
 def check_data(
-    source: Annotated[str, typer.Argument(help="Folder of images, or name of a data set.")],
+    source: Annotated[str, typer.Argument(help="Folder, .zip, .csv, .npy or .npz of images, or name of a data set.")],
     size: Annotated[str | None, typer.Option("--size", help="Height x width, as 32x32.")] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="CSV with the columns file and label.")] = None,
 ) -> None:

@@ -14,6 +14,10 @@ from aegean.errors import DataError
 #: A `.npz` file that unpacks to more than this is refused.
 MAX_ARRAY_BYTES = 16 * 2**30
 
+#: What people call images and labels in a `.npz` file.
+IMAGE_KEYS = ("images", "image", "x", "X", "data", "x_train", "arr_0")
+LABEL_KEYS = ("labels", "label", "y", "Y", "targets", "target", "y_train")
+
 
 class Arrays(SplitSettings):
     """Images in a `.npy` file, or in a `.npz` file together with labels.
@@ -61,6 +65,28 @@ class Arrays(SplitSettings):
     def load(self) -> Splits:
         """Read and split; see `read` and `SplitSettings.split`."""
         return self.split(self.read(), source=Path(self.path).name)
+
+
+def read_image_arrays(path: Path) -> ImageData:
+    """Read the images of a `.npy` or `.npz` file, whatever their array is called, and labels, if there are any.
+
+    Raises:
+        DataError: see `Arrays.read`; or no array has a usual name and there are several.
+    """
+    names = _array_names(path)
+    images = next((key for key in IMAGE_KEYS if key in names), names[0] if len(names) == 1 else IMAGE_KEYS[0])
+    labels = next((key for key in LABEL_KEYS if key in names), LABEL_KEYS[0])
+    return Arrays(path=str(path), images_key=images, labels_key=labels).read()
+
+
+def _array_names(path: Path) -> list[str]:
+    try:
+        if not zipfile.is_zipfile(path):
+            return [IMAGE_KEYS[0]]
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return [IMAGE_KEYS[0]]  # reading it will say what is wrong
 
 
 def read_arrays(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:

@@ -107,8 +107,8 @@ def from_arrays(
     """Make image data from arrays.
 
     Args:
-        images: uint8 (0 to 255), bool, or floating point in [0, 1]; shape (n, h, w), or (n, h, w, c), or
-            (n, c, h, w) with `layout="nchw"`.
+        images: uint8 (0 to 255), uint16 (0 to 65535), bool, or floating point in [0, 1]; shape (n, h, w), or
+            (n, h, w, c), or (n, c, h, w) with `layout="nchw"`.
         labels: shape (n,). Text: one name an image, "" for an image without label. Integers: -1 for an image
             without label; with `class_names` they count those names from 0, without it each distinct number
             is a class of that name.
@@ -188,9 +188,11 @@ def _pixels(images: NDArray[Any], layout: str) -> NDArray[np.uint8]:
         images = images.astype(np.uint8) * np.uint8(255)
     elif np.issubdtype(images.dtype, np.floating):
         images = _quantized(images)
+    elif images.dtype == np.uint16 and images.size and images.max() > 255:
+        images = np.rint(images / 257).astype(np.uint8)
     elif images.dtype != np.uint8:
         raise DataError(
-            f"Images are {images.dtype}; expected uint8 (0 to 255) or floating point in [0, 1]. "
+            f"Images are {images.dtype}; expected uint8 (0 to 255), uint16 (0 to 65535) or floating point in [0, 1]. "
             "If all values are 0 to 255, convert with .astype('uint8')."
         )
     return np.array(images, order="C")  # a copy: later changes to the caller's array do not reach the data

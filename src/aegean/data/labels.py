@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from aegean.errors import DataError
-from aegean.files import read_bounded
+from aegean.files import read_bounded, without_guard
 
 #: A labels file larger than this is refused.
 MAX_CSV_BYTES = 100_000_000
+#: So is one with a longer line: millions of columns would take far more memory than the file.
+MAX_LINE_BYTES = 1_000_000
 
 
 def balanced_subset(labels: Tensor, per_class: int, seed: int, class_names: Sequence[str] | None = None) -> Tensor:
@@ -109,30 +111,56 @@ def read_labels(path: str | Path) -> dict[str, str]:
     Raises:
         DataError: the file is missing, too large, not UTF-8 text, or not such a table, or lists a file twice.
     """
-    raw = read_bounded(path, MAX_CSV_BYTES)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; save the labels as CSV in UTF-8.") from None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    return _read_columns(path, label_needed=True)
+
+
+def read_table(path: str | Path) -> dict[str, str]:
+    """Read a table of images: as `read_labels`, but there may be no column `label`.
+
+    Raises:
+        DataError: see `read_labels`.
+    """
+    return _read_columns(path, label_needed=False)
+
+
+def _read_columns(path: str | Path, label_needed: bool) -> dict[str, str]:
+    text = _read_text(path)
+    first = text.partition("\n")[0]
+    # Spreadsheets of some countries write semicolons.
+    delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip().lower() for name in next(rows, [])]
-        if "file" not in header or "label" not in header:
+        if "file" not in header or (label_needed and "label" not in header):
             raise DataError(f"{path}: the first line must name the columns 'file' and 'label', as in file,label.")
-        file_column, label_column = header.index("file"), header.index("label")
+        file_column = header.index("file")
+        label_column = header.index("label") if "label" in header else None
         found: dict[str, str] = {}
         for row in rows:
             if not row:
                 continue
             if len(row) != len(header):
                 raise DataError(f"{path}, line {rows.line_num}: {len(row)} values, but the header has {len(header)}.")
-            file, label = row[file_column], row[label_column].strip()
+            file = without_guard(row[file_column])
+            label = "" if label_column is None else without_guard(row[label_column].strip())
             if file in found:
                 raise DataError(f"{path}, line {rows.line_num}: {file!r} is listed twice; keep one of the lines.")
             found[file] = "" if label == "-1" else label
     except csv.Error as error:
         raise DataError(f"{path}, line {rows.line_num}: not CSV ({error}); expected lines such as a.png,cat.") from None
     return found
+
+
+def _read_text(path: str | Path) -> str:
+    raw = read_bounded(path, MAX_CSV_BYTES)
+    if max(map(len, raw.split(b"\n"))) > MAX_LINE_BYTES:
+        raise DataError(f"{path}: a line of more than {MAX_LINE_BYTES} bytes; this is no table of files and labels.")
+    if b"\0" in raw:
+        raise DataError(f"{path}: holds a NUL byte, as text in UTF-16 does; save the table as CSV in UTF-8.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; save the labels as CSV in UTF-8.") from None
 
 
 def labels_of(names: Sequence[str], labels: Mapping[str, str], where: str | Path) -> list[str]:

@@ -20,6 +20,9 @@ from aegean.errors import DataError
 #: How many images to hold out: their number (an integer), or a share of all, rounded up (a fraction below 1).
 HeldOut = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
 
+#: A report on images names so many of their sizes, the most frequent ones.
+SHOWN_SIZES = 5
+
 #: A file or folder. A configuration keeps it as text; `pathlib.Path` is accepted too.
 PathText = Annotated[str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, Path) else path)]
 
@@ -109,6 +112,7 @@ class DataReport:
         sizes: how many images are of each size, as "HxW".
         channels: 1 or 3.
         problems: one sentence for each thing that should be looked at.
+        notes: one sentence for each thing that was chosen.
     """
 
     images: int
@@ -116,6 +120,7 @@ class DataReport:
     sizes: dict[str, int]
     channels: int
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> int:
@@ -123,7 +128,8 @@ class DataReport:
         return sum(self.classes.values())
 
     def __str__(self) -> str:
-        sizes = ", ".join(f"{count} of {size}" for size, count in self.sizes.items())
+        sizes = ", ".join(f"{count} of {size}" for size, count in list(self.sizes.items())[:SHOWN_SIZES])
+        sizes += f" and {len(self.sizes) - SHOWN_SIZES} other sizes" if len(self.sizes) > SHOWN_SIZES else ""
         classes = ", ".join(f"{name} ({count})" for name, count in self.classes.items()) or "none"
         return "\n".join(
             (
@@ -131,6 +137,7 @@ class DataReport:
                 f"size      {sizes} (height x width)",
                 f"labelled  {self.labelled}",
                 f"classes   {classes}",
+                *(f"note      {note}" for note in self.notes),
                 *(f"problem   {problem}" for problem in self.problems),
             )
         )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,7 +150,7 @@ def holds_vectors(path: str | Path) -> bool:
         case ".csv":
             with io.BytesIO(read_bounded(file, MAX_CSV_BYTES)) as stream:
                 first = stream.readline().decode("utf-8-sig", "replace")
-            return "file" not in {name.strip().lower() for name in next(csv.reader([first]), [])}
+            return "file" not in {name.strip(' "\r\n').lower() for name in re.split("[,;]", first)}
         case ".npz":
             return "vectors" in read_arrays(file, ("vectors",))
         case ".npy":
