@@ -13,6 +13,7 @@ from aegean.files import atomic_write_json
 from aegean.train.precision import choose_device, choose_precision
 from benchmarks import (
     aae_training,
+    folder,
     parzen,
     parzen_controls,
     pixelcnn_memory,
@@ -23,6 +24,7 @@ from benchmarks import (
 
 BENCHMARKS = {
     "aae-training": aae_training,
+    "folder": folder,
     "parzen": parzen,
     "parzen-controls": parzen_controls,
     "pixelcnn-memory": pixelcnn_memory,

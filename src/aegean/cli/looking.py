@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aegean.cli.app import app, data_app, recipes_app
-from aegean.cli.show import print_table
+from aegean.cli.show import print_table, reading
 from aegean.cli.steps import experiment_of
 
 
@@ -55,10 +55,32 @@ def check_data(
     from aegean.data import check
     from aegean.use import data_source
 
-    found = check(data_source(source, size, labels))
+    with reading():
+        found = check(data_source(source, size, labels))
     print(found)
     if found.problems:
         raise typer.Exit(1)
+
+
+@data_app.command("cache", epilog="Example: aegean data cache --clear")
+def data_cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove the decoded images.")] = False,
+) -> None:
+    """Show how much the decoded images of your folders take on disk, or remove them.
+
+    The oldest go by themselves beyond 20 GB (AEGEAN_CACHE_GB). AEGEAN_CACHE names another folder; AEGEAN_CACHE=off does
+    without one.
+    """
+    from aegean.data import cache
+
+    root = cache.cache_root()
+    if root is None:
+        print(f"The cache is switched off by {cache.CACHE_VARIABLE}.")
+    elif clear:
+        print(f"removed {cache.clear() / 1e6:,.1f} MB from {root}")
+    else:
+        sizes = [size for _, size in cache.entries()]
+        print(f"{len(sizes)} sets of images, {sum(sizes) / 1e6:,.1f} MB of {cache.limit_bytes() / 1e6:,.0f}: {root}")
 
 
 @app.command(epilog="Example: aegean tables README.md docs")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,6 +77,24 @@ def counters() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done)
 
         yield advance
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """A progress bar for images that are read inside a `with` block, if they are many."""
+    from aegean.data.decoding import report_reading
+
+    with ExitStack() as stack:
+        started: list[Callable[[str, int, int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not started and 500 <= total > done:
+                started.append(stack.enter_context(counters()))
+            for advance in started:
+                advance("reading images", done, total)
+
+        with report_reading(show):
+            yield
 
 
 def evaluate_with_progress(run: "Run", protocols: "tuple[ProtocolName, ...] | None" = None) -> dict[str, float]:

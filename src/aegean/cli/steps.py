@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aegean.cli.show import complain, evaluate_with_progress, print_results, train_with_progress
+from aegean.cli.show import complain, evaluate_with_progress, print_results, reading, train_with_progress
 
 if TYPE_CHECKING:
     from aegean.experiment import Experiment
@@ -35,7 +35,8 @@ def start(experiment: "Experiment", out: Path | None) -> "Run":
     """Make the folder of a run, and say what will be trained on what."""
     from aegean.run import Run, free_folder
 
-    run = Run.create(out or free_folder(Path("runs"), experiment.name), experiment, command_line())
+    with reading():
+        run = Run.create(out or free_folder(Path("runs"), experiment.name), experiment, command_line())
     print(f"{experiment.title}\n{run.splits.description}\nrun: {run.folder}")
     return run
 
@@ -52,6 +53,8 @@ def train_with_warnings(run: "Run") -> "Outcome":
 
 def finish(run: "Run") -> None:
     """Train to the end, judge, and say what to do next; an interrupted run ends with status 130."""
+    with reading():
+        _ = run.splits  # before the bar of the training
     if train_with_warnings(run).ended == "interrupted":
         raise typer.Exit(130)
     print_results(evaluate_with_progress(run))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aegean.cli.app import Images, RunArgument, Seed, Threads, app
-from aegean.cli.show import counter, counters, evaluate_with_progress, print_results
+from aegean.cli.show import counter, counters, evaluate_with_progress, print_results, reading
 from aegean.cli.steps import open_run, use_threads, write_report
 
 
@@ -69,7 +69,8 @@ def reconstruct(
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
-    chosen = images_for(opened, model, images)
+    with reading():
+        chosen = images_for(opened, model, images)
     with counter("reconstructing", min(n, len(chosen))) as advance:
         originals, rebuilt = reconstructions(opened, model, chosen, n, seed, advance)
     write_pairs(out, originals, rebuilt)
@@ -105,7 +106,8 @@ def inpaint(
     opened = open_run(run)
     model = opened.model()
     known = known_pixels(keep, mask, model.shape[1:])
-    chosen = images_for(opened, model, images)
+    with reading():
+        chosen = images_for(opened, model, images)
     with counters() as advance:
         originals, drawn = completions(
             opened, model, chosen, known, first, n, candidates, seed, lambda done, work: advance("drawing", done, work)
@@ -127,7 +129,8 @@ def encode(
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
-    chosen = images_for(opened, model, images)
+    with reading():
+        chosen = images_for(opened, model, images)
     with counter("encoding", len(chosen)) as advance:
         z = codes(opened, model, chosen, advance)
     write_codes(out, chosen, z)
@@ -147,7 +150,8 @@ def predict(
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
-    chosen = images_for(opened, model, images)
+    with reading():
+        chosen = images_for(opened, model, images)
     with counter("predicting", len(chosen)) as advance:
         probabilities = predictions(opened, model, chosen, advance)
     classes = opened.splits.train.class_names if model.supervised else ()

@@ -81,7 +81,9 @@ class ImageData:
         return dict(zip(self.class_names, torch.bincount(known, minlength=self.classes).tolist(), strict=True))
 
     def subset(self, indices: Tensor) -> "ImageData":
-        """Return the images at `indices`, int64 of shape (k,), in their order."""
+        """Return the images at `indices`, int64 of shape (k,), in their order; without a copy, if they are all."""
+        if len(indices) == len(self) and torch.equal(indices, torch.arange(len(self), device=indices.device)):
+            return self
         names = None if self.names is None else tuple(self.names[index] for index in indices.tolist())
         return replace(self, images=self.images[indices], labels=self.labels[indices], names=names)
 
