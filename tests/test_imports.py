@@ -23,7 +23,7 @@ LAYERS = (
     ("evaluate", "plots"),
     ("environment", "experiment"),
     ("run", "recipes"),
-    ("use",),
+    ("use", "choose"),
     ("report", "reproduce"),
     ("cli",),
 )

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegean.nn.augment import Affine
+from aegean.nn.augment import Affine, Jitter
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 
@@ -77,3 +77,14 @@ def test_a_shear_is_horizontal() -> None:
     assert covariances[:, 1, 1].std() < 0.05 * covariances[:, 1, 1].mean()
     slopes = covariances[:, 0, 1] / covariances[:, 1, 1]
     assert slopes.abs().max() == pytest.approx(0.577, abs=0.08)
+
+
+def test_jitter_adds_noise_and_takes_features_from_other_vectors() -> None:
+    x = torch.arange(400.0)[:, None].expand(400, 50)[:, :, None, None] / 400  # features tell whose they are
+    generator = torch.Generator().manual_seed(0)
+    noisy = Jitter(noise=0.1).apply(x, generator)
+    assert (noisy - x).std().item() == pytest.approx(0.1, rel=0.05)
+    swapped = Jitter(noise=0.0, swap=0.2).apply(x, generator)
+    assert (swapped != x).float().mean().item() == pytest.approx(0.2, rel=0.1)
+    assert torch.isin(swapped, x).all()
+    assert torch.equal(Jitter(noise=0.0).apply(x), x)

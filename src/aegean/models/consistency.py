@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 from aegean.config import Config
-from aegean.nn.augment import Affine
+from aegean.nn.augment import Affine, Jitter
 
 
 class Consistency(Config):
     """A loss on q(y|x) and q(y|x'), x' a changed copy of x.
 
     Attributes:
-        change: how images are changed; what it leaves as it is, categories go by.
+        change: how images are changed (`Affine`), or vectors (`Jitter`); what it leaves as it is, categories go by.
         agreement: minus the mutual `"information"` of the two categories, which needs no labels and uses all categories
             (Ji et al., 2019); or the `"divergence"` of q(y|x') from q(y|x), which only labels keep from putting all
             images into one category.
     """
 
-    change: Affine = Affine()
+    change: Affine | Jitter = Affine()
     agreement: Literal["information", "divergence"] = "information"
 
     def loss(

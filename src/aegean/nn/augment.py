@@ -1,4 +1,4 @@
-"""Random small changes of images that leave what they show as it is."""
+"""Random small changes of images, and of vectors, that leave what they show as it is."""
 
 import math
 
@@ -52,3 +52,29 @@ class Affine(Config):
         )
         grid = F.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, align_corners=False)
+
+
+class Jitter(Config):
+    """A small random change of each feature of a vector, where shifts and rotations mean nothing.
+
+    Attributes:
+        noise: standard deviation of Gaussian noise on each feature.
+        swap: share of features that are taken from another vector of the mini-batch, as in SCARF (Bahri et al., 2022).
+    """
+
+    noise: float = Field(default=0.05, ge=0, le=1)
+    swap: float = Field(default=0.0, ge=0, lt=1)
+
+    def apply(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return changed vectors, (n, d, 1, 1) to (n, d, 1, 1).
+
+        Args:
+            x: float32 in [0, 1].
+            generator: what to draw from, on the device of `x`.
+        """
+        changed = x + self.noise * torch.randn(x.shape, generator=generator, device=x.device)
+        if not self.swap:
+            return changed
+        others = changed[torch.randperm(len(x), generator=generator, device=x.device)]
+        taken = torch.rand(x.shape, generator=generator, device=x.device) < self.swap
+        return torch.where(taken, others, changed)
