@@ -14,7 +14,7 @@ from conftest import make_splits
 
 SHAPES = {
     "mnist": (1, 28, 28), "digits": (1, 8, 8), "tfd": (1, 48, 48), "lfw": (1, 48, 48), "svhn": (3, 32, 32),
-    "cifar10": (3, 32, 32), "norb": (1, 32, 32),
+    "cifar10": (3, 32, 32), "norb": (1, 32, 32), "points": (2, 1, 1),
 }  # fmt: skip
 
 

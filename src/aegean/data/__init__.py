@@ -24,6 +24,7 @@ from aegean.data.images import Binarize, ImageData, as_float, as_uint8, from_arr
 from aegean.data.labels import balanced_subset, stratified_split
 from aegean.data.mnist import MNIST
 from aegean.data.norb import NORB
+from aegean.data.points import Points
 from aegean.data.scaling import FeatureScaler
 from aegean.data.splits import DataReport, DataSettings, Splits, SplitSettings, check
 from aegean.data.stream import Batch, Stream
@@ -32,7 +33,7 @@ from aegean.data.vectors import Vectors, from_vectors, holds_vectors
 
 #: Where images come from, for recipes; `kind` tells the sources apart.
 DataConfig = Annotated[
-    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays | Vectors, Field(discriminator="kind")
+    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays | Vectors | Points, Field(discriminator="kind")
 ]
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "FeatureScaler",
     "Folder",
     "ImageData",
+    "Points",
     "SplitSettings",
     "Splits",
     "Stream",

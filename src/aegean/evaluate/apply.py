@@ -10,6 +10,9 @@ from aegean.data.images import Binarize, as_float
 from aegean.models.base import Model
 from aegean.train.precision import autocast
 
+#: Told what is being done, how much of it is done, and how much there is.
+Advance = Callable[[str, int, int], None]
+
 
 def apply(
     model: Model,

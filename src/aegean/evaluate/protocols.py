@@ -14,25 +14,31 @@ from torch import Tensor
 from aegean.data import ImageData, Splits, stratified_split
 from aegean.data.images import as_float
 from aegean.errors import ConfigError, UnsupportedError, did_you_mean
-from aegean.evaluate.apply import apply, evaluation
+from aegean.evaluate.apply import Advance, apply, evaluation
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
+from aegean.evaluate.noise import (
+    category_draws_of,
+    digit_classifier,
+    labelled,
+    mode_information_of,
+    posterior_divergence,
+    stochastic_reconstruction,
+)
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.evaluate.readout import MOST_CODES, read_labels
-from aegean.evaluate.sample_classes import STEPS, classify, judge_samples, train_classifier
+from aegean.evaluate.sample_classes import classify, judge_samples
 from aegean.models import CategoricalAAE, ImplicitAutoencoder, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
 from aegean.priors import Categorical, Empirical
 from aegean.train.precision import autocast
 
-#: Told what is being done, how much of it is done, and how much there is.
-Advance = Callable[[str, int, int], None]
-
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
 ProtocolName = Literal[
-    "bits-back", "code-match", "cross-domain", "marginal", "parzen", "parzen-10m", "readout", "sample-classes",
+    "bits-back", "category-draws", "code-match", "cross-domain", "marginal", "mode-information", "parzen", "parzen-10m",
+    "posterior-divergence", "readout", "sample-classes", "stochastic-reconstruction",
 ]  # fmt: skip
 
 #: The protocol "marginal": test images, validation images that choose the proposal, images at a time, draws an image,
@@ -81,7 +87,7 @@ def evaluate_model(
     results: dict[str, float] = {}
     if len(data) == 0:
         return results
-    known = _labelled(data)
+    known = labelled(data)
     if model.can("predict") and len(known):
         results |= (
             _classification(model, splits, known, dtype)
@@ -172,7 +178,7 @@ def readout(
     Returns:
         `linear_error` and `neighbour_error` in percent, `label_information` in nats; see `ReadOut`.
     """
-    train, test = _labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), _labelled(splits.test)
+    train, test = labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), labelled(splits.test)
     if not model.can("encode") or not len(train) or not len(test):
         raise UnsupportedError(
             "The protocol 'readout' needs a model with an encoder, and training and test images with labels."
@@ -201,7 +207,7 @@ def cross_domain(
         `cross_domain_hungarian_error`, the same after the best renaming of classes: without pairs, nothing says which
         class is which.
     """
-    prior, test = getattr(model, "prior", None), _labelled(splits.test)
+    prior, test = getattr(model, "prior", None), labelled(splits.test)
     if not isinstance(prior, Empirical) or prior.components != splits.classes or not len(test):
         raise UnsupportedError(
             "The protocol 'cross-domain' needs an empirical prior whose samples have the classes of the test images."
@@ -281,29 +287,19 @@ def sample_classes(
         that class, where categories are the classes; see `SampleClasses`. `sample_classifier_error`, the classifier's
         own error on the test images, in percent.
     """
-    train, test = _labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), _labelled(splits.test)
-    if not model.can("sample") or len(torch.unique(train.labels)) < 2 or not len(test):
-        raise UnsupportedError(
-            "The protocol 'sample-classes' needs a model that draws images, training images with labels of two classes "
-            "or more, and test images with labels."
-        )
-
-    def report(what: str, work: int) -> Callable[[int], None] | None:
-        return (lambda done: progress(what, done, work)) if progress else None
-
-    classifier = train_classifier(
-        train, splits.binarize, model.device, dtype, progress=report("training a classifier", STEPS)
-    )
+    if not model.can("sample"):
+        raise UnsupportedError(f"The protocol 'sample-classes' needs a model that draws images, not {model.kind!r}.")
+    classifier, test = digit_classifier(model, splits, dtype, progress)
     y = torch.arange(SAMPLES) % splits.classes if model.supervised else None
-    generator, drawn = torch.Generator().manual_seed(0), report("drawing", SAMPLES)
+    generator = torch.Generator().manual_seed(0)
     parts = []
     for start in range(0, SAMPLES, SAMPLES_AT_ONCE):
         count = min(SAMPLES_AT_ONCE, SAMPLES - start)
         with evaluation(model), autocast(model.device, dtype):
             samples = model.sample(count, None if y is None else y[start : start + count], generator)
         parts.append(classify(classifier, samples.float()))
-        if drawn:
-            drawn(start + count)
+        if progress:
+            progress("drawing", start + count, SAMPLES)
     found = judge_samples(torch.cat(parts), y)
     real = classify(classifier, test.images, splits.binarize)
     results = {
@@ -318,13 +314,17 @@ def sample_classes(
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
     "bits-back": bits_back,
+    "category-draws": category_draws_of,
     "code-match": code_match,
     "cross-domain": cross_domain,
     "marginal": marginal,
+    "mode-information": mode_information_of,
     "parzen": parzen_10k,
     "parzen-10m": parzen_10m,
+    "posterior-divergence": posterior_divergence,
     "readout": readout,
     "sample-classes": sample_classes,
+    "stochastic-reconstruction": stochastic_reconstruction,
 }
 
 
@@ -386,9 +386,9 @@ def _classification(model: Model, splits: Splits, data: ImageData, dtype: torch.
 
 
 def _clustering(model: Model, splits: Splits, data: ImageData, dtype: torch.dtype) -> dict[str, float]:
-    naming = _labelled(splits.validation)
+    naming = labelled(splits.validation)
     if len(naming) == 0:  # no validation set: the labels that training may see name the clusters
-        naming = _labelled(splits.train)
+        naming = labelled(splits.train)
     if len(naming) == 0:
         return {}
     naming = naming.subset(torch.arange(min(len(naming), MAX_NAMING_IMAGES)))
@@ -409,7 +409,3 @@ def _clustering(model: Model, splits: Splits, data: ImageData, dtype: torch.dtyp
 
 def _squared_error(model: Model, x: Tensor) -> Tensor:
     return (model.reconstruct(x) - x).square().flatten(1).sum(dim=1)
-
-
-def _labelled(data: ImageData) -> ImageData:
-    return data.subset(torch.nonzero(data.labels >= 0).flatten())

@@ -88,6 +88,19 @@ class InfoGAN(Generator):
                 total = total - 0.5 * (distance + log_variance + math.log(2 * math.pi)).sum(dim=1)
         return total
 
+    def draw_code(self, x: Tensor) -> Tensor:
+        """Draw c from Q(c|x), (n, c, h, w) to (n, d)."""
+        drawn = []
+        for part, _, outputs in self._split(x):
+            if isinstance(part, Categorical):
+                chosen = torch.multinomial(outputs.softmax(dim=1), 1, generator=self.rng).squeeze(1)
+                drawn.append(torch.nn.functional.one_hot(chosen, part.dim).float())
+            else:
+                mean, log_variance = _moments(outputs)
+                noise = torch.randn(mean.shape, generator=self.rng, device=mean.device)
+                drawn.append(mean + noise * (log_variance / 2).exp())
+        return torch.cat(drawn, dim=1)
+
     def encode(self, x: Tensor) -> Tensor:
         """Return what Q tells of the codes, (n, d): probabilities of categories, means of continuous codes."""
         found = [

@@ -17,6 +17,7 @@ from aegean.recipes import (
     pixelgan,
     pixelgan_gaussian,
     pixelgan_relations,
+    toys,
     vae,
 )
 
@@ -24,6 +25,7 @@ Recipe = Callable[[], Experiment]
 
 _MODULES = (
     pixelgan, pixelgan_gaussian, pixelgan_relations, aae, aae_categorical, vae, gan, implicit, flipped_implicit,
+    toys,
 )  # fmt: skip
 
 #: Every recipe by its name.

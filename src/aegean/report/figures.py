@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aegean.data import as_float
 from aegean.evaluate.apply import apply
+from aegean.evaluate.neighbours import nearest
 from aegean.models import CategoricalAAE, Model, PixelGAN
 from aegean.priors import Categorical, Gaussian, GaussianMixture, SwissRoll
 from aegean.report.content import Codes, Figure, ImageRow
@@ -94,29 +95,6 @@ def nearest_figure(run: Run, samples: Sequence[ImageRow]) -> Figure:
         panels=[ImageRow("", torch.cat(pair)) for pair in pairs],
         columns=min(COLUMNS, len(drawn)),
     )
-
-
-def nearest(x: Tensor, images: Tensor, block: int = 5000) -> Tensor:
-    """Find the nearest image, in Euclidean distance of pixels.
-
-    Args:
-        x: float32 in [0, 1], (n, c, h, w).
-        images: uint8, (m, c, h, w), at least one.
-        block: images at a time.
-
-    Returns:
-        Its index for each x, int64 (n,); the first of several equally near ones.
-    """
-    wanted = x.flatten(1)
-    least, index = torch.full((len(x),), torch.inf), torch.zeros(len(x), dtype=torch.int64)
-    for start in range(0, len(images), block):
-        part = as_float(images[start : start + block]).flatten(1)
-        # |a - b|² less |a|², which is the same for all b.
-        distance, position = (part.square().sum(dim=1) - 2 * wanted @ part.T).min(dim=1)
-        nearer = distance < least
-        least = torch.where(nearer, distance, least)
-        index = torch.where(nearer, start + position, index)
-    return index
 
 
 def gaussian_manifold(run: Run, model: Model, prior: Gaussian) -> Figure:
