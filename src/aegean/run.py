@@ -10,14 +10,9 @@ import torch
 
 from aegean.data import FeatureScaler, Splits
 from aegean.environment import Environment, describe_environment
-<<<<<<< HEAD
 from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
-from aegean.evaluate.protocols import Advance, ProtocolName, evaluate_model
-=======
-from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.evaluate.apply import Advance
 from aegean.evaluate.protocols import ProtocolName, evaluate_model
->>>>>>> 790082f (wip)
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable
 from aegean.likelihoods import Likelihood

@@ -33,7 +33,8 @@ from aegean.data.vectors import Vectors, from_vectors, holds_vectors
 
 #: Where images come from, for recipes; `kind` tells the sources apart.
 DataConfig = Annotated[
-    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays | Vectors | Points, Field(discriminator="kind")
+    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays | Vectors | Points,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
