@@ -122,6 +122,24 @@ def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper_and
     }  # fmt: skip
 
 
+def test_figure_2_asks_what_reconstructions_share_and_the_toys_have_their_numbers() -> None:
+    asked = {
+        protocol: {name for name in names() if protocol in get(name).protocols}
+        for protocol in ("stochastic-reconstruction", "category-draws", "mode-information", "posterior-divergence")
+    }
+    assert asked == {
+        "stochastic-reconstruction": {
+            "implicit-mnist-20d", "implicit-mnist-10d", "implicit-mnist-5d", "implicit-svhn-150d", "implicit-svhn-75d",
+        },
+        "category-draws": {"flipped-implicit-mnist-10"},
+        "mode-information": {"gan-points", "implicit-points"},
+        "posterior-divergence": {"infogan-points", "flipped-implicit-points"},
+    }  # fmt: skip
+    gan, implicit = get("gan-points").model, get("implicit-points").model
+    assert gan.generator == implicit.decoder  # type: ignore[union-attr]
+    assert gan.prior.dim == implicit.prior.dim + implicit.noise == 17  # type: ignore[union-attr]
+
+
 def test_the_implicit_autoencoders_settings_are_kept() -> None:
     """Section 2.1, section 3.1 and appendix D of its paper."""
     sizes = {

@@ -90,6 +90,10 @@ class TwoWay(Model):
         """Sample x = g(z, n), (n, d) to (n, c, h, w), differentiable in decoder and code."""
         return self._image(z, self._noise(len(z), self.config.noise, self.rng))
 
+    def draw_styled(self, z: Tensor, n: Tensor) -> Tensor:
+        """Return x = g(z, n) of codes (n, d) and noise of one's own, (n, noise), to (n, c, h, w)."""
+        return self._image(z, n)
+
     def draw_prior(self, n: int) -> Tensor:
         """Sample z from p(z), (n, d)."""
         return self.prior.sample(n, generator=self.rng, device=self.device)

@@ -34,6 +34,29 @@ MOST_POINTS = 3000
 _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])
 
 
+def density_image(densities: Array) -> npt.NDArray[np.float64]:
+    """Paint several densities over each other, each in a colour of the palette on white.
+
+    Args:
+        densities: on a grid, not negative, shape `(k, h, w)`; each is scaled to its own maximum.
+
+    Returns:
+        One image in [0, 1], shape `(1, 3, h, w)`.
+
+    Raises:
+        DataError: another shape, or values that are negative or not finite.
+    """
+    array = np.asarray(densities, dtype=np.float64)
+    if array.ndim != 3 or not array.size or not np.isfinite(array).all() or (array < 0).any():
+        raise DataError(f"expected densities of shape (k, h, w), finite and not negative, found {array.shape}.")
+    strength = array / np.maximum(array.max(axis=(1, 2), keepdims=True), 1e-300)
+    paints = [PALETTE[k % len(PALETTE)] for k in range(len(array))]
+    colours = np.array([[int(paint[i : i + 2], 16) / 255 for i in (1, 3, 5)] for paint in paints])  # (k, 3)
+    # Each colour takes away from white what it lacks, so overlaps are darker.
+    painted = 1 - strength[:, None] * (1 - colours)[:, :, None, None]
+    return np.asarray(painted.prod(axis=0)[None])
+
+
 def project_simplex(q: Array) -> npt.NDArray[np.float64]:
     """Place probabilities of three categories in a triangle with corners (0, 0), (1, 0) and (1/2, sqrt(3)/2).
 

@@ -41,7 +41,7 @@ def flipped_implicit_mnist_10() -> Experiment:
             "title": "Unsupervised clustering of MNIST with 10 clusters by a flipped implicit autoencoder",
             "source": "Implicit Autoencoders, section 3.1",
             "paper": {"error": "2"},
-            "protocols": ["sample-classes"],
+            "protocols": ["sample-classes", "category-draws"],
             "model.prior": Categorical(categories=10).to_dict(),
             "model.likelihood": "stochastic",
             "model.noise": 10,

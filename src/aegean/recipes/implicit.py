@@ -25,7 +25,7 @@ def implicit_mnist_20d() -> Experiment:
         title="Implicit autoencoder with a 20-D code and a deterministic decoder on MNIST",
         source="Implicit Autoencoders, figure 2b, appendix D.2",
         row="faithful",
-        protocols=("bits-back",),
+        protocols=("bits-back", "stochastic-reconstruction"),
         data=MNIST(labels_per_class=0),
         model=ImplicitAutoencoderConfig(
             prior=Gaussian(dim=20),
@@ -88,6 +88,7 @@ def implicit_lfw_150d() -> Experiment:
             "title": "Implicit autoencoder with a 150-D code and a deterministic decoder on faces",
             "source": "in the manner of Implicit Autoencoders, figure 4b, appendix D.2",
             "row": "extended",
+            "protocols": ["bits-back"],
             "data": Faces(labels_per_class=0).to_dict(),
             **{f"model.{network}.kernel": kernel for network in ("encoder", "decoder", "discriminator")},
             **{f"model.{network}.widths": widths for network in ("encoder", "discriminator")},
@@ -141,6 +142,7 @@ def _divergence(name: str, reconstruction: str, code: str, what: str) -> Experim
             "title": f"Implicit autoencoder with a 10-D code on MNIST, by {what}",
             "source": "Implicit Autoencoders, section 2 and appendix B; Nowozin et al. 2016",
             "row": "extended",
+            "protocols": ["bits-back"],
             "model.discriminator.batch_norm": "none",
             "model.adversary": Adversary(loss=reconstruction, r1=1.0).to_dict(),  # type: ignore[arg-type]
             "model.code_adversary": Adversary(loss=code, r1=1.0).to_dict(),  # type: ignore[arg-type]
@@ -159,6 +161,7 @@ def implicit_mnist_30() -> Experiment:
             "title": "Unsupervised clustering of MNIST with 30 clusters by an implicit autoencoder",
             "source": "Implicit Autoencoders, figure 6, section 2.1.2",
             "paper": {"error": "5"},
+            "protocols": ["bits-back"],
             "model.prior": Categorical(categories=30).to_dict(),
             "model.noise": 10,
             "model.discriminator.conditioning": "location-invariant",
@@ -191,6 +194,7 @@ def implicit_svhn_1000() -> Experiment:
             "title": "Semi-supervised implicit autoencoder on SVHN, 1000 labels",
             "source": "Implicit Autoencoders, section 2.1.2",
             "paper": {"error": "9.80"},
+            "protocols": ["bits-back"],
             "data.labels_per_class": 100,
             "model.prior": Categorical(categories=10).to_dict(),
             "model.discriminator.conditioning": "location-invariant",

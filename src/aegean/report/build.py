@@ -17,6 +17,7 @@ from aegean.models import Model
 from aegean.report.content import Cluster, ImageRow, Mistakes, Reconstructions, ReportContent, Technical
 from aegean.report.figures import MAX_ROWS, code_map, component_names, paper_figures
 from aegean.report.health import AdversaryHealth
+from aegean.report.noise import in_the_plane, noise_figures, point_map
 from aegean.report.page import render_report
 from aegean.run import Run
 from aegean.use import draw_samples, reconstructions
@@ -64,12 +65,15 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
     if len(splits.test) and model.can("predict"):
         parts |= _predictions(run, model)
     if len(splits.test) and model.can("encode"):
-        if model.can("decode"):
+        if model.can("decode") and not in_the_plane(model):
             parts["reconstructions"] = Reconstructions(*reconstructions(run, model, splits.test, REBUILT))
         parts["codes"] = code_map(run, model)
-    if model.can("sample"):
+    if in_the_plane(model):
+        parts["codes"] = point_map(run, model) or parts.get("codes")
+    elif model.can("sample"):
         parts["samples"] = _samples(run, model)
         parts["figures"] = paper_figures(run, model, parts["samples"])
+    parts["figures"] = [*parts.get("figures", ()), *noise_figures(run, model)]
     return dataclasses.replace(content, **parts)
 
 
@@ -108,7 +112,8 @@ def _predictions(run: Run, model: Model) -> dict[str, Any]:
             result = evaluate_clustering(q_naming, naming.labels, log_q[known], test.labels[known], splits.classes)
             parts["clustering"] = result
             names = [splits.train.class_names[label] for label in result.cluster_labels]
-    parts["clusters"] = _clusters(test, log_q, predicted, names)
+    if not in_the_plane(model):
+        parts["clusters"] = _clusters(test, log_q, predicted, names)
     return parts
 
 

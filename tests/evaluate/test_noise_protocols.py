@@ -8,7 +8,9 @@ import torch
 from aegean.data import Points
 from aegean.data.images import as_float
 from aegean.errors import DataError, UnsupportedError
+from aegean.evaluate import noise
 from aegean.evaluate.modes import mode_information
+from aegean.evaluate.neighbours import distance_to_nearest
 from aegean.evaluate.posterior import SIDE, SPAN, grid_posteriors, jensen_shannon
 from aegean.evaluate.protocols import evaluate_model
 from aegean.models import FlippedImplicitAutoencoderConfig, GANConfig, InfoGANConfig, create
@@ -155,3 +157,93 @@ def test_an_infogan_draws_codes_of_its_own_distribution():
     torch.testing.assert_close(drawn.mean(dim=0), expected, atol=0.08, rtol=0)
     assert set(drawn[:, :3].unique().tolist()) <= {0.0, 1.0}
     torch.testing.assert_close(drawn[:, 3:5].std(dim=0), (_moments(uniform)[1][0] / 2).exp(), atol=0.05, rtol=0)
+
+
+# ---- several reconstructions of an image ------------------------------------------------------------------------------
+
+
+class ByCorner(torch.nn.Module):
+    """A classifier of `make_splits`: the class is the row that is bright."""
+
+    def forward(self, x):
+        return 20 * x[:, 0, :3, 0]
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Images of three classes, and a classifier that is always right."""
+    monkeypatch.setattr(noise, "train_classifier", lambda *args, **settings: ByCorner().requires_grad_(True))
+    monkeypatch.setattr(noise, "classify", lambda network, x, binarize=None: ByCorner()(as_uint(x)).softmax(1))
+    return make_splits(n=300, test=60, validation=0)
+
+
+def as_uint(x):
+    return as_float(x) if x.dtype == torch.uint8 else x
+
+
+def reconstruct_with(how):
+    model = create(SMALL_MODELS["implicit"], (1, 8, 8), seed=0)
+    model.draw_code = model.encode = lambda x: x.flatten(1)
+    model.decode = lambda z, generator=None: how(z.reshape(-1, 1, 8, 8), generator)
+    return model
+
+
+def test_an_exact_reconstruction_keeps_the_label_and_varies_nowhere(looked_at):
+    model = reconstruct_with(lambda x, generator: x)
+    found = evaluate_model(model, looked_at, "test", protocols=("stochastic-reconstruction",))
+    assert found["label_kept"] == 100
+    assert found["draw_variance"] == pytest.approx(0, abs=1e-9)
+    assert found["copied"] <= 2
+    assert found["label_classifier_error"] == 0
+
+
+def test_noise_of_one_pixel_is_its_variance_and_turned_images_lose_their_label(looked_at):
+    def turned(x, generator):
+        moved = x.roll(1, dims=2).clone()
+        moved[:, 0, 7, 7] = torch.rand(len(x), generator=generator)
+        return moved
+
+    found = evaluate_model(reconstruct_with(turned), looked_at, "test", protocols=("stochastic-reconstruction",))
+    assert found["label_kept"] < 50
+    assert found["draw_variance"] == pytest.approx(1 / 12, rel=0.1)
+
+
+def test_training_images_are_told_from_new_ones(looked_at):
+    """Reconstructions that are training images are all copies; distances are Euclidean."""
+    train = as_float(looked_at.train.images)
+    model = reconstruct_with(lambda x, generator: train[: len(x)])
+    found = evaluate_model(model, looked_at, "test", protocols=("stochastic-reconstruction",))
+    assert found["copied"] == 100
+    x = torch.rand(5, 1, 8, 8)
+    expected = torch.cdist(x.flatten(1), train.flatten(1)).amin(dim=1)
+    torch.testing.assert_close(distance_to_nearest(x, looked_at.train.images), expected)
+
+
+def test_draws_that_change_the_category_are_counted_where_images_are_ambiguous(monkeypatch, looked_at):
+    """The classifier is unsure of the first three of 60 test images (5 %), and so is the model."""
+    test = looked_at.test.images
+    unsure = as_float(test[:3])
+    sure = torch.ones(60)
+    sure[:3] = 0.5
+    monkeypatch.setattr(noise, "classify", lambda network, x, binarize=None: sure[:, None])
+    model = create(SMALL_MODELS["flipped-implicit"], (1, 8, 8), 3, seed=0)
+
+    def draw_code(x):
+        hesitates = torch.isclose(x[:, None], unsure[None]).flatten(2).all(dim=2).any(dim=1)
+        changed = hesitates & (torch.rand(len(x), generator=model.rng) < 0.5)
+        return torch.eye(3)[changed.long()]
+
+    model.draw_code = draw_code
+    state = model.rng.get_state()
+    found = evaluate_model(model, looked_at, "test", protocols=("category-draws",))
+    assert (found["changing_ambiguous"], found["changing_clear"]) == (100, 0)
+    assert torch.equal(model.rng.get_state(), state)  # its own noise is as it was
+
+
+def test_what_these_protocols_lack_is_said():
+    with pytest.raises(UnsupportedError, match=r"posterior=stochastic"):
+        evaluate_model(create(SMALL_MODELS["ali"], (1, 8, 8), 3), make_splits(), "test", protocols=("category-draws",))
+    with pytest.raises(UnsupportedError, match="for autoencoders, not 'gan'"):
+        evaluate_model(
+            create(SMALL_MODELS["gan"], (1, 8, 8)), make_splits(), "test", protocols=("stochastic-reconstruction",)
+        )
