@@ -6,7 +6,7 @@ from aegean.data import MNIST, DataConfig, available, describe, fetch, settings_
 from aegean.errors import DataError
 from aegean.use import data_source
 
-NAMES = ["digits", "mnist", "svhn", "norb", "tfd", "lfw", "cifar10"]
+NAMES = ["digits", "mnist", "svhn", "norb", "tfd", "lfw", "cifar10", "celeba"]
 
 
 def test_known_sets():

@@ -15,6 +15,7 @@ from conftest import make_splits
 SHAPES = {
     "mnist": (1, 28, 28), "digits": (1, 8, 8), "tfd": (1, 48, 48), "lfw": (1, 48, 48), "svhn": (3, 32, 32),
     "cifar10": (3, 32, 32), "norb": (1, 32, 32), "points": (2, 1, 1),
+    "celeba": (3, 48, 48),
 }  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def test_the_implicit_autoencoders_settings_are_kept() -> None:
     """Section 2.1, section 3.1 and appendix D of its paper."""
     sizes = {
         "mnist-20d": (20, 0), "mnist-10d": (10, 100), "mnist-5d": (5, 100), "svhn-150d": (150, 0),
-        "svhn-75d": (75, 1000), "lfw-150d": (150, 0), "lfw-50d": (50, 1000), "mnist-30": (30, 10), "mnist-100": (10, 10),
+        "svhn-75d": (75, 1000), "lfw-150d": (150, 0), "lfw-50d": (50, 1000), "celeba-150d": (150, 0), "celeba-50d": (50, 1000), "mnist-30": (30, 10), "mnist-100": (10, 10),
     }  # fmt: skip
     for name, (code, noise) in sizes.items():
         model = get(f"implicit-{name}").model

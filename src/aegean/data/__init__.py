@@ -15,6 +15,7 @@ from pydantic import Field
 
 from aegean.data.arrays import Arrays
 from aegean.data.benchmarks import available, describe, fetch, settings_of
+from aegean.data.celeba import CelebA
 from aegean.data.cifar import CIFAR10
 from aegean.data.digits import Digits
 from aegean.data.faces import TFD, Faces
@@ -33,7 +34,7 @@ from aegean.data.vectors import Vectors, from_vectors, holds_vectors
 
 #: Where images come from, for recipes; `kind` tells the sources apart.
 DataConfig = Annotated[
-    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | Folder | Arrays | Vectors | Points,
+    Digits | MNIST | SVHN | NORB | TFD | Faces | CIFAR10 | CelebA | Folder | Arrays | Vectors | Points,
     Field(discriminator="kind"),
 ]
 
@@ -47,6 +48,7 @@ __all__ = [
     "Batch",
     "Benchmark",
     "Binarize",
+    "CelebA",
     "DataConfig",
     "DataReport",
     "DataSettings",

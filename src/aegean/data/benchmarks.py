@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from aegean.data.celeba import CelebA
 from aegean.data.cifar import CIFAR10
 from aegean.data.digits import Digits
 from aegean.data.faces import TFD, Faces
@@ -12,7 +13,7 @@ from aegean.data.splits import DataSettings
 from aegean.data.svhn import SVHN
 from aegean.errors import DataError, did_you_mean
 
-_SOURCES = {source.benchmark.name: source for source in (Digits, MNIST, SVHN, NORB, TFD, Faces, CIFAR10)}
+_SOURCES = {source.benchmark.name: source for source in (Digits, MNIST, SVHN, NORB, TFD, Faces, CIFAR10, CelebA)}
 
 
 def available() -> tuple[Benchmark, ...]:

@@ -69,7 +69,7 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
             parts["reconstructions"] = Reconstructions(*reconstructions(run, model, splits.test, REBUILT))
         parts["codes"] = code_map(run, model)
     if in_the_plane(model):
-        parts["codes"] = point_map(run, model) or parts.get("codes")
+        parts["codes"] = point_map(run, model)
     elif model.can("sample"):
         parts["samples"] = _samples(run, model)
         parts["figures"] = paper_figures(run, model, parts["samples"])

@@ -24,8 +24,8 @@ from aegean.run import Run
 IMAGES, DRAWS, CLUSTERS, STYLES, AMBIGUOUS = 10, 9, 20, 10, 8
 #: Test images among which ambiguous ones are looked for.
 LOOKED_AT = 2000
-#: Samples of each category on the map of points.
-POINTS = 400
+#: Samples of each category on the map of points; pixels a side of each cell of a posterior.
+POINTS, CELL = 400, 4
 
 
 def in_the_plane(model: Model) -> bool:
@@ -74,10 +74,13 @@ def posterior_figure(run: Run, model: Model) -> Figure:
     found = posteriors(model, run.splits, run.precision)
     return Figure(
         title="True and learned posterior",
-        caption="The plane of codes. Each colour is a data point: on the left where the decoder makes it, as dense as "
-        "the prior; on the right the codes that the model infers of it. The mean Jensen-Shannon divergence is "
+        caption="The plane of codes. Each colour is a data point. True: where the decoder makes it, as dense as the "
+        "prior. Learned: the codes that the model infers of it. The mean Jensen-Shannon divergence is "
         f"{float(found.divergences.mean()):.3f} nats.",
-        panels=[ImageRow(name, density_image(found.image(name))) for name in ("true", "learned")],
+        panels=[
+            ImageRow(name, density_image(found.image(name)).repeat(CELL, 2).repeat(CELL, 3))
+            for name in ("true", "learned")
+        ],
         columns=1,
     )
 
