@@ -13,6 +13,8 @@ from aegean.files import atomic_write_json
 from aegean.train.precision import choose_device, choose_precision
 from benchmarks import (
     aae_training,
+    classify,
+    cluster,
     folder,
     parzen,
     parzen_controls,
@@ -24,6 +26,8 @@ from benchmarks import (
 
 BENCHMARKS = {
     "aae-training": aae_training,
+    "classify": classify,
+    "cluster": cluster,
     "folder": folder,
     "parzen": parzen,
     "parzen-controls": parzen_controls,
@@ -39,20 +43,26 @@ def main(names: list[str]) -> None:
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    for name in names or BENCHMARKS:
+        keep(name, BENCHMARKS[name].measure())
+
+
+def keep(name: str, figures: dict[str, float], write: bool = True) -> None:
+    """Print the figures of a benchmark, and keep them unless told not to."""
     device = choose_device("cpu")
     environment = describe_environment(device, choose_precision("auto", device))
-    for name in names or BENCHMARKS:
-        figures = BENCHMARKS[name].measure()
-        print(f"\n{name} ({environment.hardware})")
-        for figure, value in figures.items():
-            print(f"  {figure:44} {value:10.3f}")
-        record = {
-            "benchmark": name,
-            "figures": figures,
-            "environment": environment.to_dict(),
-            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        }
-        atomic_write_json(Path("results/benchmarks") / f"{name}.json", record)
+    print(f"\n{name} ({environment.hardware})")
+    for figure, value in figures.items():
+        print(f"  {figure:60} {value:10.3f}")
+    if not write:
+        return
+    record = {
+        "benchmark": name,
+        "figures": figures,
+        "environment": environment.to_dict(),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    }
+    atomic_write_json(Path("results/benchmarks") / f"{name}.json", record)
 
 
 if __name__ == "__main__":

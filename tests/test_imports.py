@@ -24,7 +24,7 @@ LAYERS = (
     ("environment", "experiment"),
     ("run", "recipes"),
     ("use", "choose"),
-    ("report", "reproduce"),
+    ("report", "reproduce", "estimators"),
     ("cli",),
 )
 ROOT = {"__init__", "__main__"}

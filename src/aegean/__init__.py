@@ -12,6 +12,7 @@ from aegean.errors import AegeanError
 
 if TYPE_CHECKING:
     from aegean.data import MNIST, Arrays, Digits, Folder, ImageData, Splits, from_arrays
+    from aegean.estimators import AdversarialClusterer, AdversarialEmbedding, SemiSupervisedClassifier
     from aegean.evaluate.protocols import evaluate_model
     from aegean.experiment import Experiment
     from aegean.models import AAE, VAE, VAEGAN, CategoricalAAE, Model, PixelGAN
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # Names are imported when first used: `aegean --help` must not wait for torch.
 _HOME = {
     "AAE": "aegean.models",
+    "AdversarialClusterer": "aegean.estimators",
+    "AdversarialEmbedding": "aegean.estimators",
     "Arrays": "aegean.data",
     "CategoricalAAE": "aegean.models",
     "Digits": "aegean.data",
@@ -31,6 +34,7 @@ _HOME = {
     "Model": "aegean.models",
     "PixelGAN": "aegean.models",
     "Run": "aegean.run",
+    "SemiSupervisedClassifier": "aegean.estimators",
     "Splits": "aegean.data",
     "TrainConfig": "aegean.train",
     "Trainer": "aegean.train",
@@ -45,6 +49,8 @@ __all__ = [
     "MNIST",
     "VAE",
     "VAEGAN",
+    "AdversarialClusterer",
+    "AdversarialEmbedding",
     "AegeanError",
     "Arrays",
     "CategoricalAAE",
@@ -55,6 +61,7 @@ __all__ = [
     "Model",
     "PixelGAN",
     "Run",
+    "SemiSupervisedClassifier",
     "Splits",
     "TrainConfig",
     "Trainer",
