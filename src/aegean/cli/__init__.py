@@ -7,7 +7,7 @@ import typer
 
 from aegean._version import __version__
 from aegean.cli.app import app
-from aegean.cli.show import complain
+from aegean.cli.show import announce_compiling, complain
 from aegean.errors import AegeanError
 
 # Each registers its commands; their order here is that of `aegean --help`.
@@ -16,6 +16,7 @@ from aegean.cli import training, using, looking  # isort: skip # noqa: F401
 
 def main() -> NoReturn:
     """Run the command line; errors of use end with one sentence and status 2."""
+    announce_compiling()
     try:
         ended = app(standalone_mode=False)
     except AegeanError as error:

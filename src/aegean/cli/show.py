@@ -1,5 +1,6 @@
 """What a person sees while a command works: bars, tables, complaints."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,25 @@ if TYPE_CHECKING:
 def complain(message: str) -> None:
     """Print one line to stderr."""
     print(f"aegean: {message}", file=sys.stderr)
+
+
+class SayOnce(logging.Handler):
+    """Prints the first message of a logger to stderr, and no other."""
+
+    said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message, unless there was one before."""
+        if not self.said:
+            self.said = True
+            complain(record.getMessage())
+
+
+def announce_compiling() -> None:
+    """Say so when kernels are compiled, because the first step then waits for some seconds."""
+    logger = logging.getLogger("aegean.nn.kernels")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [SayOnce()]
 
 
 def train_with_progress(run: "Run") -> "Outcome":

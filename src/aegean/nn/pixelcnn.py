@@ -46,7 +46,7 @@ class PixelCNNConfig(Config):
         condition_hidden: hidden units of the map from condition to image, for the latter two.
         condition_maps: feature maps k of that map.
         checkpoint: keep only the inputs of each layer for the backward pass and compute the rest again: less memory for
-            a third more time. The kernel for bfloat16 on CPUs does so in any case, and keeps the first inputs alone.
+            a third more time. The kernels for CPUs keep the first inputs alone, in bfloat16 in any case.
     """
 
     kind: Literal["pixelcnn"] = "pixelcnn"
@@ -167,19 +167,22 @@ class PixelCNN(nn.Module):
         return params
 
     def _top_by_kernel(self, pixels: Tensor, biases: Sequence[Biases], spatial: Tensor | None) -> Tensor | None:
-        """The hidden layer's output from one kernel for all layers, in bfloat16 on a processor that has it; else None.
+        """The hidden layer's output from one kernel for all layers, on a processor that has it; else None.
 
         Where a condition gives each pixel a bias or an input of its own, the first layer is done before it.
         """
-        layers, on_cpu = self.causal_layers, pixels.device.type == "cpu"
-        bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        if len(layers) == 1 or not (on_cpu and bfloat16 and available(self.config.channels)):
+        layers = self.causal_layers
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.hidden.weight.dtype
+        fits = dtype in (torch.bfloat16, torch.float32) and self.hidden.weight.dtype == torch.float32
+        if len(layers) == 1 or pixels.device.type != "cpu" or not (fits and available(self.config.channels, dtype)):
             return None
+        # Products in float32 take longer than it takes to read what they made from memory.
+        keep = dtype == torch.float32 and torch.is_grad_enabled() and not self.config.checkpoint
         by_pixel = spatial is not None or isinstance(self.bias, LocationDependentBias) or pixels.requires_grad
         if not by_pixel:
-            return apply_layers(pixels, None, layers, self.hidden, _stacked(biases))
+            return apply_layers(pixels, None, layers, self.hidden, _stacked(biases), dtype, keep)
         v, h = layers[0](*_enter(pixels, spatial), *biases[0])
-        return apply_layers(v, h, layers[1:], self.hidden, _stacked(biases[1:]))
+        return apply_layers(v, h, layers[1:], self.hidden, _stacked(biases[1:]), dtype, keep)
 
     def condition_on(self, condition: Tensor | None) -> tuple[list[Biases], Tensor | None]:
         """Return the biases (vertical, horizontal) of each layer and the input map that a condition makes."""

@@ -7,6 +7,7 @@ environment variable `AEGEAN_KERNELS=off` says the same.
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -27,10 +28,12 @@ COMPILE_SECONDS = 120
 MULTIPLE = 16
 
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w")
-_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mfma")
+_AVX2 = ("-mavx2", "-mfma")
+_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
+_BF16 = ("-mavx512bf16",)
 _AMX = ("-mamx-tile", "-mamx-bf16")
-_HEADER = "bfloat16.h"
 _lock = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 def enabled() -> bool:
@@ -38,27 +41,33 @@ def enabled() -> bool:
     return os.environ.get("AEGEAN_KERNELS", "").lower() not in ("off", "0", "false")
 
 
-def processor_flags() -> tuple[str, ...] | None:
-    """Compiler flags for this processor's bfloat16 instructions; None where it has none that kernels use."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64" or not torch.cpu._is_avx512_bf16_supported():
+def processor_flags(dtype: torch.dtype = torch.bfloat16) -> tuple[str, ...] | None:
+    """Compiler flags for this processor's instructions on a number format; None where it has none that kernels use."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
         return None
-    return _AVX512 + _AMX if torch.cpu._is_amx_tile_supported() else _AVX512
+    if dtype == torch.float32:
+        return {"AVX2": _AVX2, "AVX512": _AVX512}.get(torch.backends.cpu.get_cpu_capability())
+    if not torch.cpu._is_avx512_bf16_supported():
+        return None
+    return (*_AVX512, *_BF16, *_AMX) if torch.cpu._is_amx_tile_supported() else (*_AVX512, *_BF16)
 
 
 @lru_cache
-def library(name: str) -> ctypes.CDLL | None:
-    """Return `name.cpp` of this folder, compiled and loaded, or None where that is not possible."""
-    flags, compiler = processor_flags(), shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
+def library(name: str, dtype: torch.dtype = torch.bfloat16) -> ctypes.CDLL | None:
+    """Return `name.cpp` of this folder, compiled for a number format and loaded, or None where that is not possible."""
+    flags, compiler = processor_flags(dtype), shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
     if flags is None or compiler is None:
         return None
-    files = resources.files(__package__)
-    sources = {part: files.joinpath(part).read_bytes() for part in (f"{name}.cpp", _HEADER)}
-    command = [compiler, *_FLAGS, *flags]
+    folder = resources.files(__package__)
+    headers = sorted(file.name for file in folder.iterdir() if file.name.endswith(".h"))
+    sources = {part: folder.joinpath(part).read_bytes() for part in (f"{name}.cpp", *headers)}
+    command = [compiler, *_FLAGS, *flags, *(("-DFLOAT32",) if dtype == torch.float32 else ())]
     key = hashlib.sha256(b"\0".join([*sources.values(), *(part.encode() for part in command)])).hexdigest()[:24]
     file = Path(pooch.os_cache("aegean")) / "kernels" / f"{name}-{key}.so"
     with _lock:
         try:
             if not file.is_file():
+                _log.info("compiling kernels for this processor, once; this takes some seconds")
                 _compile(command, sources, file)
             return ctypes.CDLL(str(file))
         except (OSError, subprocess.SubprocessError):  # no room, no permission, another compiler than we know

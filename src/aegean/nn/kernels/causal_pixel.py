@@ -30,7 +30,7 @@ def available(net: "PixelCNN") -> bool:
     """Whether this machine has the kernel, for a network where it is and of its number format."""
     weight = net.output.weight
     fits = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return fits and enabled() and library("causal_pixel") is not None
+    return fits and enabled() and library("causal_pixel", torch.float32) is not None
 
 
 class PixelKernel:
@@ -69,7 +69,7 @@ class PixelKernel:
             output_bias=self._keep(_bias(net.output)),
         )
         self.params = torch.zeros(n, net.output.out_channels)
-        found = library("causal_pixel")
+        found = library("causal_pixel", torch.float32)
         assert found is not None  # noqa: S101 - see `available`
         self._function = found.causal_pixel
 
