@@ -42,7 +42,9 @@ def test_a_set_that_is_not_here_says_what_to_do(name, tmp_path, monkeypatch):
             ask()
         assert any(f"{file.name} is not in {tmp_path}" in str(raised.value) for file in benchmark.files)
         assert "AEGEAN_DATA" in str(raised.value)
-        assert ("cannot be fetched" in str(raised.value)) == (not benchmark.mirrors) == (name in ("tfd", "lfw"))
+        assert (
+            ("cannot be fetched" in str(raised.value)) == (not benchmark.mirrors) == (name in ("tfd", "lfw", "celeba"))
+        )
 
 
 def test_what_can_be_fetched_is_checked():
