@@ -23,6 +23,9 @@ from aegean.errors import ConfigError, did_you_mean
 #: A configuration file larger than this is refused before it is parsed.
 MAX_CONFIG_BYTES = 1_000_000
 
+#: Lists and mappings in a configuration file are nested no deeper than this.
+MAX_DEPTH = 50
+
 C = TypeVar("C", bound="Config")
 
 
@@ -146,12 +149,22 @@ def read_yaml(path: str | Path) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases (which can expand a few bytes into gigabytes) and with `1e-3` read as a number."""
+    """YAML without aliases (which can expand a few bytes into gigabytes) and with `1e-3` read as a number.
+
+    The depth is bounded, because the time that PyYAML takes grows steeply with it.
+    """
+
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
+        if self._depth == MAX_DEPTH:
+            raise yaml.YAMLError(f"nested more than {MAX_DEPTH} deep")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _float_or_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:

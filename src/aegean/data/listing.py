@@ -117,7 +117,7 @@ def _list_folder(root: Path) -> Listing:
                     elif entry.is_dir():
                         continue  # a link to a folder, whose images are listed where they are
                     # A device or a pipe is no image.
-                    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+                    elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
                         images.append((f"{prefix}{entry.name}", entry.stat()))
                     else:
                         others.append(f"{prefix}{entry.name}")
@@ -154,9 +154,9 @@ def _listing(
     path: Path, images: list[tuple[str, os.stat_result]], others: list[str], table: Mapping[str, str] | None = None
 ) -> Listing:
     digest = hashlib.blake2b(os.fsencode(os.path.realpath(path)), digest_size=20)
-    for name, found in images:
-        # The time of change as well: a file can be replaced by another of its size and its date.
-        digest.update(os.fsencode(f"\0{name}\0{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"))
+    # The time of change as well: a file can be replaced by another of its size and its date.
+    lines = (f"{name}\0{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}" for name, found in images)
+    digest.update(os.fsencode("\0".join(("", *lines))))
     size = sum(found.st_size for _, found in images)
     return Listing(str(path), tuple(name for name, _ in images), tuple(sorted(others)), digest.hexdigest(), size, table)
 

@@ -31,6 +31,9 @@ from aegean.errors import CheckpointError, ConfigError, UnsupportedError, did_yo
 from aegean.files import atomic_write
 from aegean.nn.noise import bind_rng
 
+#: The description of a model whose images have more numbers than this, or that has more classes, is refused.
+MAX_PIXELS = 100_000_000
+
 #: Shape of one image: channels, height, width.
 Shape = tuple[int, int, int]
 
@@ -343,6 +346,9 @@ def _read_description(path: Path) -> tuple[str, dict[str, Any], Shape, int]:
         values = read_yaml(path)
         kind, config = values["model"]["kind"], values["model"]  # type: ignore[index]
         channels, height, width = (int(size) for size in values["shape"])  # type: ignore[index]
-        return str(kind), config, (channels, height, width), int(values["classes"])  # type: ignore[index]
+        classes = int(values["classes"])  # type: ignore[index]
+        if min(channels, height, width) < 1 or channels * height * width > MAX_PIXELS or not 0 <= classes <= MAX_PIXELS:
+            raise ValueError(f"images of {channels}x{height}x{width} in {classes} classes")
+        return str(kind), config, (channels, height, width), classes
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not the description of a model ({error}).") from None

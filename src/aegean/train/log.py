@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from aegean.errors import ConfigError, OutputError
-from aegean.files import atomic_write
+from aegean.files import atomic_write, read_bounded
+
+#: A log of a million epochs is smaller.
+MAX_LOG_BYTES = 1_000_000_000
 
 
 class MetricsLog:
@@ -48,15 +51,22 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a `metrics.jsonl`; a last line that was cut off by a crash is left out."""
+    """Read the rows of a `metrics.jsonl` up to the first that is damaged: the last one may be cut off by a crash.
+
+    Raises:
+        DataError: the file cannot be read, or is larger than `MAX_LOG_BYTES`.
+    """
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_bounded(path, MAX_LOG_BYTES).splitlines():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), int) for key in ("epoch", "step")):
+            break
+        rows.append(row)
     return rows
 
 
