@@ -14,7 +14,6 @@ from aegean.evaluate.neighbours import distance_to_nearest
 from aegean.evaluate.posterior import SIDE, SPAN, grid_posteriors, jensen_shannon
 from aegean.evaluate.protocols import evaluate_model
 from aegean.models import FlippedImplicitAutoencoderConfig, GANConfig, InfoGANConfig, create
-from aegean.models.infogan import _moments
 from aegean.priors import Categorical, Gaussian, Product
 from conftest import SMALL, SMALL_MODELS, make_splits
 
@@ -156,7 +155,7 @@ def test_an_infogan_draws_codes_of_its_own_distribution():
         (_, _, _), (_, _, uniform), _ = model._split(x[:1])
     torch.testing.assert_close(drawn.mean(dim=0), expected, atol=0.08, rtol=0)
     assert set(drawn[:, :3].unique().tolist()) <= {0.0, 1.0}
-    torch.testing.assert_close(drawn[:, 3:5].std(dim=0), (_moments(uniform)[1][0] / 2).exp(), atol=0.05, rtol=0)
+    torch.testing.assert_close(drawn[:, 3:5].std(dim=0), (model._moments(uniform)[1][0] / 2).exp(), atol=0.05, rtol=0)
 
 
 # ---- several reconstructions of an image ------------------------------------------------------------------------------

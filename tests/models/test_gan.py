@@ -152,3 +152,14 @@ def test_codes_that_q_cannot_tell_are_refused() -> None:
     model = create(SMALL_MODELS["infogan"].override({"prior": two.to_dict()}), SHAPE, seed=0).eval()
     assert model.encode(batch_of().x).shape == (12, 5)
     assert not model.can("predict")
+
+
+def test_with_a_fixed_variance_a_continuous_code_is_told_by_its_squared_error() -> None:
+    config = SMALL_MODELS["infogan"].override({"variance": "fixed", "prior": Gaussian(dim=2).to_dict()})
+    model = create(config, (1, 8, 8), seed=0).eval()
+    x, c = torch.rand(5, 1, 8, 8), torch.randn(5, 2)
+    with torch.no_grad():
+        expected = -0.5 * (c - model.encode(x)).square().sum(dim=1) - math.log(2 * math.pi)
+        torch.testing.assert_close(model.log_q(x, c), expected)
+        drawn = model.draw_code(x[:1].expand(5000, -1, -1, -1))
+    torch.testing.assert_close(drawn.std(dim=0), torch.ones(2), atol=0.05, rtol=0)

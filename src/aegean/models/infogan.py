@@ -29,6 +29,8 @@ class InfoGANConfig(GANParts):
         noise: dimension of the incompressible noise n ~ N(0, I) beside them; 0 for none.
         recognition: network of Q(c|x) on the features that the discriminator shows.
         information: lambda, the weight of the mutual information.
+        variance: of Q for continuous codes: `"learned"`, or `"fixed"` at 1, which makes their information a squared
+            error that cannot outweigh a category's.
     """
 
     kind: Literal["infogan"] = "infogan"
@@ -36,6 +38,7 @@ class InfoGANConfig(GANParts):
     noise: int = Field(default=62, ge=0)
     recognition: MLPConfig = MLPConfig(widths=(128,))
     information: float = Field(default=1.0, gt=0)
+    variance: Literal["learned", "fixed"] = "learned"
 
 
 class InfoGAN(Generator):
@@ -61,7 +64,7 @@ class InfoGAN(Generator):
         self.generator = config.generator.build_decoder(self.prior.dim + config.noise, shape)
         self.discriminator = config.discriminator.build_discriminator(shape)
         check_r1("adversary", config.adversary, self.discriminator)
-        outputs = sum(part.dim if isinstance(part, Categorical) else 2 * part.dim for part in self.parts)
+        outputs = sum(self._width(part) for part in self.parts)
         self.recognition = config.recognition.build(_features(self.discriminator, shape), outputs)
 
     def phases(self) -> tuple[Phase | Group, ...]:
@@ -83,7 +86,7 @@ class InfoGAN(Generator):
             if isinstance(part, Categorical):
                 total = total + (code * outputs.log_softmax(dim=1)).sum(dim=1)
             else:
-                mean, log_variance = _moments(outputs)
+                mean, log_variance = self._moments(outputs)
                 distance = (code - mean).square() / log_variance.exp()
                 total = total - 0.5 * (distance + log_variance + math.log(2 * math.pi)).sum(dim=1)
         return total
@@ -96,7 +99,7 @@ class InfoGAN(Generator):
                 chosen = torch.multinomial(outputs.softmax(dim=1), 1, generator=self.rng).squeeze(1)
                 drawn.append(torch.nn.functional.one_hot(chosen, part.dim).float())
             else:
-                mean, log_variance = _moments(outputs)
+                mean, log_variance = self._moments(outputs)
                 noise = torch.randn(mean.shape, generator=self.rng, device=mean.device)
                 drawn.append(mean + noise * (log_variance / 2).exp())
         return torch.cat(drawn, dim=1)
@@ -104,7 +107,7 @@ class InfoGAN(Generator):
     def encode(self, x: Tensor) -> Tensor:
         """Return what Q tells of the codes, (n, d): probabilities of categories, means of continuous codes."""
         found = [
-            outputs.softmax(dim=1) if isinstance(part, Categorical) else _moments(outputs)[0]
+            outputs.softmax(dim=1) if isinstance(part, Categorical) else self._moments(outputs)[0]
             for part, _, outputs in self._split(x)
         ]
         return torch.cat(found, dim=1)
@@ -135,9 +138,20 @@ class InfoGAN(Generator):
         c = torch.zeros(len(x), 0, device=x.device) if c is None else c
         start = begin = 0
         for part in self.parts:
-            width = part.dim if isinstance(part, Categorical) else 2 * part.dim
+            width = self._width(part)
             yield part, c[:, start : start + part.dim], outputs[:, begin : begin + width]
             start, begin = start + part.dim, begin + width
+
+    def _width(self, part: Prior) -> int:
+        """How many outputs of Q tell of a code."""
+        return part.dim if isinstance(part, Categorical) or self.config.variance == "fixed" else 2 * part.dim
+
+    def _moments(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of a continuous code, (n, d) each."""
+        if self.config.variance == "fixed":
+            return outputs, torch.zeros_like(outputs)
+        mean, log_variance = outputs.chunk(2, dim=1)
+        return mean, log_variance.clamp(min=MIN_LOG_VARIANCE)
 
 
 def _parts(prior: Prior) -> tuple[Prior, ...]:
@@ -149,12 +163,6 @@ def _parts(prior: Prior) -> tuple[Prior, ...]:
                 "uniform or gaussian."
             )
     return parts
-
-
-def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of a continuous code, (n, d) each."""
-    mean, log_variance = outputs.chunk(2, dim=1)
-    return mean, log_variance.clamp(min=MIN_LOG_VARIANCE)
 
 
 @torch.no_grad()

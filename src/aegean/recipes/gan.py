@@ -71,6 +71,7 @@ def infogan_mnist() -> Experiment:
         model=InfoGANConfig(
             prior=Product(parts=(Categorical(categories=10), Uniform(dim=2))),
             noise=62,
+            variance="fixed",
             generator=_GENERATOR,
             discriminator=_DISCRIMINATOR,
             recognition=MLPConfig(widths=(128,), activation="leaky-relu", batch_norm="hidden"),
