@@ -11,7 +11,8 @@ from torch import Tensor
 
 from aegean.data import Digits, ImageData, Splits
 from aegean.errors import DataError, UnsupportedError
-from aegean.evaluate import classify, judge_samples, protocols, sample_classes, train_classifier
+from aegean.evaluate import classify, judge_samples, sample_classes, train_classifier
+from aegean.evaluate import noise as noise_protocols
 from aegean.evaluate.protocols import evaluate_model
 from aegean.models import Model, create
 from conftest import SMALL_MODELS, make_splits
@@ -96,7 +97,7 @@ def test_the_protocol_tells_digits_from_strokes_and_one_class_from_ten(
     digits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample_classes, "STEPS", 300)
-    monkeypatch.setattr(protocols, "STEPS", 300)
+    monkeypatch.setattr(noise_protocols, "STEPS", 300)
     of_class = [digits.test.images[digits.test.labels == k] / 255 for k in range(10)]
 
     def right(n: int, y: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -140,6 +141,9 @@ def test_what_the_protocol_lacks_is_said() -> None:
         train=unlabelled.train.without_labels(),
         train_truth=torch.full_like(unlabelled.train_truth, -1),
     )
-    for name, splits in (("pixelgan-matching", make_splits()), ("pixelcnn", unlabelled)):
-        with pytest.raises(UnsupportedError, match="'sample-classes' needs a model that draws images"):
+    for name, splits, needed in (
+        ("pixelgan-matching", make_splits(), "'sample-classes' needs a model that draws images"),
+        ("pixelcnn", unlabelled, "needs training and test images with labels, of two classes"),
+    ):
+        with pytest.raises(UnsupportedError, match=needed):
             evaluate_model(create(SMALL_MODELS[name], (1, 8, 8), 3), splits, "test", protocols=("sample-classes",))
