@@ -1,4 +1,4 @@
-"""What a trained run is good for: draw, reconstruct, complete, encode, predict, and write the results to files."""
+"""What a trained run is good for: draw, reconstruct, complete, encode, predict, mix, and write the results to files."""
 
 import io
 import math
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aegean.data import DataSettings, Folder, ImageData, Vectors, as_float, available, holds_vectors, settings_of
-from aegean.data.decoding import read_grey
+from aegean.data.decoding import KINDS, Form, decode, read_grey
 from aegean.data.vectors import scale
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.evaluate.apply import apply, evaluation
 from aegean.files import atomic_write, write_csv
 from aegean.models import Model
 from aegean.plots import image_grid, png_bytes
+from aegean.priors import Categorical, Prior, parts_of, path
 from aegean.run import Run
 from aegean.train.precision import autocast
 
@@ -219,6 +220,121 @@ def predictions(run: Run, model: Model, data: ImageData, advance: Advance | None
     return apply(model, model.predict, data.images, run.precision, run.experiment.data.binarize, progress=advance)
 
 
+def image_files(run: Run, model: Model, files: Sequence[Path]) -> Tensor:
+    """Return single image files as the model sees them: scaled, cropped, made grey and black and white as in training.
+
+    Returns:
+        (n, c, h, w) in [0, 1].
+
+    Raises:
+        DataError: there is no such file, or it is damaged or no image; or the model takes no images of files.
+    """
+    channels, height, width = model.shape
+    if run.scaler is not None or channels not in (1, 3):
+        raise DataError(f"The model was not trained on images but on {channels} numbers each; image files do not fit.")
+    form = Form((height, width), 1 if channels == 1 else None, "white")
+    images = []
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: no such file; give a {KINDS} image.")
+        found = decode(file, str(file), form, f"give a {KINDS} image")
+        if isinstance(found, DataError):
+            raise found
+        pixels = torch.tensor(found.pixels)
+        images.append(pixels.permute(2, 0, 1) if pixels.dim() == 3 else pixels.expand(channels, -1, -1))
+    return as_float(torch.stack(images), run.experiment.data.binarize, torch.Generator().manual_seed(0))
+
+
+def decode_alike(model: Model, z: Tensor, seed: int = 0, advance: Advance | None = None) -> Tensor:
+    """Return the images of codes, all with the same noise where the decoder draws: only the code makes a difference.
+
+    In float32, so that a small step of the code is a small step of the image.
+
+    Args:
+        model: a trained model.
+        z: (n, d).
+        seed: of the noise.
+        advance: called with the number of images done.
+
+    Returns:
+        (n, c, h, w) in [0, 1], on the CPU.
+
+    Raises:
+        UnsupportedError: the model makes no images of codes.
+    """
+    parts = []
+    for index, code in enumerate(torch.split(z, 1)):
+        with evaluation(model):
+            image = model.decode(code.to(model.device), torch.Generator().manual_seed(seed))
+        parts.append(image.float().cpu())
+        if advance:
+            advance(index + 1)
+    return torch.cat(parts)
+
+
+def transfer(model: Model, content: Tensor, style: Tensor, seed: int = 0) -> Tensor:
+    """Return images with the content of some and the style of others.
+
+    The content is the category that the encoder sees in an image, the style the rest of its code.
+
+    Args:
+        model: with a category and a style in its code.
+        content: images as the model sees them, (n, c, h, w).
+        style: the same number of images.
+        seed: of the decoder's noise, where it draws.
+
+    Raises:
+        UnsupportedError: the model's code is no category, or nothing else.
+    """
+    _require_both_ways(model)
+    prior: Prior | None = getattr(model, "prior", None)
+    parts = parts_of(prior) if prior is not None else ()
+    categories = [where for part, where in parts if isinstance(part, Categorical)]
+    if not 0 < len(categories) < len(parts):
+        holds = "a category and no style" if categories else "no category"
+        raise UnsupportedError(
+            f"The code of the model {model.kind!r} holds {holds}, so content cannot be told from style; train a model "
+            "with both, such as 'aae-categorical', or use: aegean interpolate"
+        )
+    z = apply(model, model.encode, style)
+    mixed, wanted = z.clone(), apply(model, model.encode, content)
+    for where in categories:
+        mixed[:, where] = wanted[:, where]
+    return decode_alike(model, mixed, seed)
+
+
+def interpolate(
+    model: Model, first: Tensor, last: Tensor, n: int, seed: int = 0, advance: Advance | None = None
+) -> Tensor:
+    """Return images on the way from the code of an image to that of another; see `aegean.priors.path`.
+
+    Args:
+        model: with an encoder and a decoder.
+        first: an image as the model sees it, (c, h, w).
+        last: another.
+        n: how many images; the first and the last of them are reconstructions of the two.
+        seed: of the decoder's noise, where it draws; the same for all images.
+        advance: called with the number of images done.
+
+    Returns:
+        (n, c, h, w) in [0, 1].
+
+    Raises:
+        UnsupportedError: the model has no encoder, or makes no images of codes.
+    """
+    _require_both_ways(model)
+    start, end = apply(model, model.encode, torch.stack((first, last)))
+    return decode_alike(model, path(getattr(model, "prior", None), start, end, n), seed, advance)
+
+
+def _require_both_ways(model: Model) -> None:
+    if not (model.can("encode") and model.can("decode")):
+        raise UnsupportedError(
+            f"The model {model.kind!r} does not lead from images to codes and back; use an autoencoder (AAE, VAE, "
+            "PixelGAN, ...), or draw images with: aegean sample"
+        )
+
+
 def data_source(source: str, size: str | None = None, labels: Path | None = None) -> DataSettings:
     """Return the data configuration that a person means: the name of a data set, a folder, or a file of vectors.
 
@@ -257,6 +373,22 @@ def write_images(path: Path, images: Tensor) -> None:
             _write_npz(path, images=pixels)
         case other:
             raise ConfigError(f"{path}: images are written as .png or .npz, not {other or 'without ending'!r}.")
+
+
+def write_row(path: Path, given: Tensor, drawn: Tensor, between: bool = False) -> None:
+    """Write images that were drawn of two given ones: PNG, a row of all; .npz, the drawn ones alone.
+
+    Args:
+        path: the file.
+        given: (2, c, h, w).
+        drawn: (n, c, h, w).
+        between: whether they stand between the two in the row, or after them.
+    """
+    if path.suffix.lower() == ".png":
+        row = torch.cat((given[:1], drawn, given[1:]) if between else (given, drawn))
+        atomic_write(path, png_bytes(image_grid(row, columns=len(row))))
+    else:
+        write_images(path, drawn)
 
 
 def write_pairs(path: Path, originals: Tensor, rebuilt: Tensor, columns: int = 16) -> None:

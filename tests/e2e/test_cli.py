@@ -111,7 +111,7 @@ def test_a_run_folder_explains_itself(home: Path) -> None:
 def test_every_command_has_help_with_an_example(home: Path) -> None:
     commands = [
         ["demo"], ["train"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["inpaint"],
-        ["encode"], ["predict"], ["report"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
+        ["encode"], ["predict"], ["report"], ["transfer"], ["interpolate"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
         ["data", "fetch"], ["data", "check"],
     ]  # fmt: skip
     listed = aegean("--help", cwd=home).stdout
@@ -160,6 +160,17 @@ def test_a_model_is_used_on_a_folder_of_images(home: Path, photos: Path) -> None
     aegean("encode", "run", photos, "--out", "photo-codes.csv", cwd=home)
     aegean("reconstruct", "run", photos, "--out", "photos.png", cwd=home)
     assert (home / "photos.png").is_file()
+
+
+def test_images_are_drawn_between_two(home: Path, photos: Path) -> None:
+    a, b = photos / "cats" / "a.png", photos / "dogs" / "d.png"
+    done = aegean("interpolate", "run", a, b, "-n", "3", "--out", "between.png", cwd=home)
+    assert "3 images between" in done.stdout
+    with Image.open(home / "between.png") as image:
+        assert image.size == (5 * (48 + 3) - 3, 48)  # A, three images, B
+    done = aegean("transfer", "run", a, b, cwd=home, check=None)
+    assert "a category and no style" in assert_one_sentence(done)
+    assert "no such file" in assert_one_sentence(aegean("interpolate", "run", a, "none.png", cwd=home, check=None))
 
 
 def test_partial_images_are_completed(home: Path, photos: Path) -> None:

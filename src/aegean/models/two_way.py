@@ -14,7 +14,7 @@ from aegean.errors import ConfigError, UnsupportedError
 from aegean.models.base import Model, Shape
 from aegean.models.code import ready_prior
 from aegean.nn import DecoderConfig, DiscriminatorConfig, EncoderConfig, MLPConfig, StridedDecoderConfig
-from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, Product
+from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, parts_of
 
 C = TypeVar("C", bound="TwoWayConfig")
 
@@ -188,13 +188,7 @@ def categorical_part(prior: Prior) -> slice | None:
     Raises:
         ConfigError: it has several categorical parts, of which a code could be only one.
     """
-    if isinstance(prior, Categorical):
-        return slice(0, prior.dim)
-    found, start = [], 0
-    for part in prior.parts if isinstance(prior, Product) else ():
-        if isinstance(part, Categorical):
-            found.append(slice(start, start + part.dim))
-        start += part.dim
+    found = [where for part, where in parts_of(prior) if isinstance(part, Categorical)]
     if len(found) > 1:
         raise ConfigError(
             f"The prior has {len(found)} categorical parts; the encoder infers one, so leave the others out."

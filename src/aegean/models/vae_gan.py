@@ -20,6 +20,7 @@ from aegean.nn import (
     StridedDecoderConfig,
     StridedEncoderConfig,
 )
+from aegean.priors import Gaussian
 
 
 class VAEGANConfig(Config):
@@ -77,6 +78,7 @@ class VAEGAN(Model):
 
     def __init__(self, config: VAEGANConfig, shape: Shape, classes: int = 0) -> None:
         super().__init__(config, shape, classes)
+        self.prior = Gaussian(dim=config.code)
         self.encoder = config.encoder.build_encoder(shape, 2 * config.code)
         self.decoder = config.decoder.build_decoder(config.code, shape)
         self.discriminator = config.discriminator.build_discriminator(shape)
@@ -148,4 +150,4 @@ class VAEGAN(Model):
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Decode draws of the prior."""
-        return self.decode(torch.randn(n, self.config.code, generator=generator).to(self.device), generator)
+        return self.decode(self.prior.sample(n, labels=y, generator=generator).to(self.device), generator)

@@ -14,7 +14,8 @@ from aegean.priors.categorical import Categorical
 from aegean.priors.check import check_prior
 from aegean.priors.empirical import Empirical
 from aegean.priors.gaussian import Gaussian, GaussianMixture
-from aegean.priors.product import Product
+from aegean.priors.paths import path
+from aegean.priors.product import Product, parts_of
 from aegean.priors.swiss_roll import SwissRoll
 from aegean.priors.uniform import Uniform
 
@@ -36,4 +37,6 @@ __all__ = [
     "SwissRoll",
     "Uniform",
     "check_prior",
+    "parts_of",
+    "path",
 ]

@@ -58,3 +58,13 @@ class Product(Prior, Config):
         codes = torch.split(z, [part.dim for part in self.parts], dim=1)
         log_probs = [part.log_prob(code) for part, code in zip(self.parts, codes, strict=True)]
         return torch.stack(log_probs).sum(dim=0)
+
+
+def parts_of(prior: Prior) -> tuple[tuple[Prior, slice], ...]:
+    """Return the parts of a prior, each with its coordinates; a prior that is not a product is its only part."""
+    parts: tuple[Prior, ...] = prior.parts if isinstance(prior, Product) else (prior,)
+    found, start = [], 0
+    for part in parts:
+        found.append((part, slice(start, start + part.dim)))
+        start += part.dim
+    return tuple(found)

@@ -1,0 +1,61 @@
+"""Commands on the codes of a run: transfer, interpolate, explore."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aegean.cli.app import RunArgument, Seed, Threads, app
+from aegean.cli.show import counter
+from aegean.cli.steps import open_run, use_threads
+
+ImageFile = Annotated[Path, typer.Argument(metavar="A", help="An image file.")]
+OtherFile = Annotated[Path, typer.Argument(metavar="B", help="Another image file.")]
+
+
+@app.command(epilog="Example: aegean transfer runs/styles a.png b.png --out transfer.png")
+def transfer(
+    run: RunArgument,
+    content: ImageFile,
+    style: OtherFile,
+    out: Annotated[
+        Path, typer.Option("--out", help="PNG of A, B and the new image side by side; .npz: the new image alone.")
+    ] = Path("transfer.png"),
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Draw the content of image A (its class or cluster) in the style of image B."""
+    from aegean import use
+
+    use_threads(threads)
+    opened = open_run(run)
+    model = opened.model()
+    given = use.image_files(opened, model, (content, style))
+    drawn = use.transfer(model, given[:1], given[1:], seed)
+    use.write_row(out, given, drawn)
+    print(f"the content of {content} in the style of {style}: {out}")
+
+
+@app.command(epilog="Example: aegean interpolate runs/demo a.png b.png -n 8 --out interpolation.png")
+def interpolate(
+    run: RunArgument,
+    first: ImageFile,
+    last: OtherFile,
+    n: Annotated[int, typer.Option("-n", min=2, max=1000, help="How many images, both ends among them.")] = 8,
+    out: Annotated[
+        Path, typer.Option("--out", help="PNG of A, the images on the way, and B; .npz: the images on the way alone.")
+    ] = Path("interpolation.png"),
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Draw the images on the way from the code of image A to the code of image B."""
+    from aegean import use
+
+    use_threads(threads)
+    opened = open_run(run)
+    model = opened.model()
+    given = use.image_files(opened, model, (first, last))
+    with counter("drawing", n) as advance:
+        drawn = use.interpolate(model, given[0], given[1], n, seed, advance)
+    use.write_row(out, given, drawn, between=True)
+    print(f"{n} images between {first} and {last}: {out}")
