@@ -24,7 +24,7 @@ LAYERS = (
     ("environment", "experiment"),
     ("run", "recipes"),
     ("use", "choose"),
-    ("report", "reproduce", "estimators"),
+    ("report", "reproduce", "estimators", "explore"),
     ("cli",),
 )
 ROOT = {"__init__", "__main__"}

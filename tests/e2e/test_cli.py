@@ -111,7 +111,7 @@ def test_a_run_folder_explains_itself(home: Path) -> None:
 def test_every_command_has_help_with_an_example(home: Path) -> None:
     commands = [
         ["demo"], ["train"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["inpaint"],
-        ["encode"], ["predict"], ["report"], ["transfer"], ["interpolate"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
+        ["encode"], ["predict"], ["report"], ["transfer"], ["interpolate"], ["explore"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
         ["data", "fetch"], ["data", "check"],
     ]  # fmt: skip
     listed = aegean("--help", cwd=home).stdout

@@ -59,3 +59,31 @@ def interpolate(
         drawn = use.interpolate(model, given[0], given[1], n, seed, advance)
     use.write_row(out, given, drawn, between=True)
     print(f"{n} images between {first} and {last}: {out}")
+
+
+@app.command(epilog="Example: aegean explore runs/demo")
+def explore(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("--n", min=2, max=100_000, help="Training images on the map.")] = 2000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page; 0 is any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Open a page on this machine: move over the codes and see what the model makes of them."""
+    import webbrowser
+
+    from aegean.explore import Explorer, open_session
+
+    use_threads(threads)
+    opened = open_run(run)
+    with counter("encoding", n) as advance:
+        session = open_session(opened, n, seed, advance)
+    with Explorer(session, opened.experiment.title, port) as explorer:
+        print(f"{explorer.url}\nOnly this machine can open it. Ctrl-C ends.", flush=True)
+        if browser:
+            webbrowser.open(explorer.url)
+        try:
+            explorer.serve_forever()
+        except KeyboardInterrupt:
+            print("\nended")
