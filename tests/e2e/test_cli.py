@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_images_are_drawn_between_two(home: Path, photos: Path) -> None:
     done = aegean("transfer", "run", a, b, cwd=home, check=None)
     assert "a category and no style" in assert_one_sentence(done)
     assert "no such file" in assert_one_sentence(aegean("interpolate", "run", a, "none.png", cwd=home, check=None))
+
+
+def test_the_explorer_answers_until_ctrl_c(home: Path) -> None:
+    command = [sys.executable, "-u", "-m", "aegean", "explore", "run", "--no-browser", "--n", "50"]
+    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = next(line.strip() for line in process.stdout if line.startswith("http://127.0.0.1:"))
+        with urllib.request.urlopen(f"{url}session", timeout=60) as reply:  # noqa: S310 - as tested above
+            about = json.load(reply)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert len(about["points"]) == 50
+    assert (process.returncode, errors) == (0, "")
+    assert "Ctrl-C ends" in output
+    assert output.endswith("ended\n")
+    line = assert_one_sentence(aegean("explore", "nowhere", cwd=home, check=None))
+    assert "no run here" in line
 
 
 def test_partial_images_are_completed(home: Path, photos: Path) -> None:
