@@ -129,6 +129,14 @@ SMALL_MODELS = {
         supervised=True,
         **_WAYS,
     ),  # type: ignore[arg-type]
+    "implicit-consistent": ImplicitAutoencoderConfig(
+        prior=Categorical(categories=3),
+        discriminator=_STRIDED,
+        code_discriminator=SMALL,
+        supervised=True,
+        consistency=Consistency(),
+        **_WAYS,
+    ),  # type: ignore[arg-type]
     "implicit-free": ImplicitAutoencoderConfig(  # nothing shapes the code, and nothing else tells of the image
         prior=Gaussian(dim=3),
         discriminator=_STRIDED,
@@ -141,6 +149,15 @@ SMALL_MODELS = {
         posterior_noise=5,
         image_discriminator=_STRIDED,
         discriminator=_STRIDED,
+        **_WAYS,
+    ),  # type: ignore[arg-type]
+    "flipped-implicit-consistent": FlippedImplicitAutoencoderConfig(
+        prior=Categorical(categories=3),
+        posterior="stochastic",
+        posterior_noise=5,
+        image_discriminator=_STRIDED,
+        discriminator=_STRIDED,
+        consistency=Consistency(),
         **_WAYS,
     ),  # type: ignore[arg-type]
     "ali": ALIConfig(

@@ -73,7 +73,9 @@ def test_information_is_that_of_the_joint_distribution() -> None:
     torch.testing.assert_close(mutual_information(q, other), expected, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["aae-clustered", "pixelgan-consistent"])
+@pytest.mark.parametrize(
+    "name", ["aae-clustered", "pixelgan-consistent", "implicit-consistent", "flipped-implicit-consistent"]
+)
 def test_models_compare_the_changed_image_with_the_plain_one(name: str) -> None:
     model = create(SMALL_MODELS[name], (1, 8, 8), 3, seed=0)
     batch = Batch(images(), torch.zeros(N, dtype=torch.int64), torch.arange(N), 0.0)
@@ -92,3 +94,16 @@ def test_models_compare_the_changed_image_with_the_plain_one(name: str) -> None:
 def test_consistency_needs_categories() -> None:
     with pytest.raises(ConfigError, match="categories"):
         PixelGANConfig(prior=Gaussian(dim=2), encoder=SMALL, consistency=Consistency())
+
+
+def test_a_category_is_needed_in_models_with_noise_on_both_ways() -> None:
+    config = SMALL_MODELS["implicit"].override({"consistency": Consistency().to_dict()})
+    with pytest.raises(ConfigError, match="categorical prior"):
+        create(config, (1, 8, 8), 3)
+
+
+def test_changed_copies_lack_a_rectangle_where_settings_ask_for_it() -> None:
+    plain, erased = (Consistency(change=STILL, erase=share).changed(torch.ones(20, 1, 8, 8)) for share in (0.0, 0.4))
+    torch.testing.assert_close(plain, torch.ones(20, 1, 8, 8))
+    assert (erased.flatten(1).min(dim=1).values == 0).all()
+    assert (erased.flatten(1).mean(dim=1) > 0.7).all()

@@ -132,7 +132,7 @@ def test_figure_2_asks_what_reconstructions_share_and_the_toys_have_their_number
         "stochastic-reconstruction": {
             "implicit-mnist-20d", "implicit-mnist-10d", "implicit-mnist-5d", "implicit-svhn-150d", "implicit-svhn-75d",
         },
-        "category-draws": {"flipped-implicit-mnist-10"},
+        "category-draws": {"flipped-implicit-mnist-10", "flipped-implicit-mnist-10-consistent"},
         "mode-information": {"gan-points", "implicit-points"},
         "posterior-divergence": {"infogan-points", "flipped-implicit-points"},
     }  # fmt: skip

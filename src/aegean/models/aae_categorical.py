@@ -19,7 +19,7 @@ from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, label_switch
-from aegean.models.consistency import Consistency
+from aegean.models.consistency import Consistency, changed
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.priors import Categorical, Gaussian, Product
@@ -185,7 +185,7 @@ class CategoricalAAE(Autoencoder):
 
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(y|x) of labelled images, (n,) nats."""
-        x = batch.x if self.config.consistency is None else self.config.consistency.change.apply(batch.x, self.rng)
+        x = changed(self.config.consistency, batch.x, self.rng)
         logits, _ = self._infer(self.corrupt(x))
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")

@@ -60,12 +60,12 @@ class ALI(TwoWay):
         self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim, config.code_scale)
         check_r1("adversary", config.adversary, self.discriminator)
 
-    def phases(self) -> tuple[Group, ...]:
+    def phases(self) -> tuple[Phase | Group, ...]:
         """The two sides of the game over one pass of encoder and decoder."""
         networks = (self.encoder, self.decoder)
         judge = Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,))
         confuse = Phase("confuse", self.confusion_loss, updates=networks)
-        return game(self.forward_pass, networks, (judge,), confuse, self.config.steps)
+        return (*game(self.forward_pass, networks, (judge,), confuse, self.config.steps), *self.agreement())
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Encode images of the data, decode draws of the prior."""

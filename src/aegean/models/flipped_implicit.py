@@ -76,7 +76,7 @@ class FlippedImplicitAutoencoder(TwoWay):
         check_r1("image_adversary", config.image_adversary, self.image_discriminator)
         check_r1("adversary", config.adversary, self.discriminator)
 
-    def phases(self) -> tuple[Group, ...]:
+    def phases(self) -> tuple[Phase | Group, ...]:
         """Both games over one pass of decoder and encoder."""
         networks = (self.encoder, self.decoder)
         judges = (
@@ -84,7 +84,7 @@ class FlippedImplicitAutoencoder(TwoWay):
             Phase("discriminate-reconstruction", self.discriminator_loss, updates=(self.discriminator,)),
         )
         confuse = Phase("confuse", self.confusion_loss, updates=networks)
-        return game(self.forward_pass, networks, judges, confuse, self.config.steps)
+        return (*game(self.forward_pass, networks, judges, confuse, self.config.steps), *self.agreement())
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Draw codes, decode them with noise n, encode the images with noise e."""

@@ -13,6 +13,7 @@ from aegean.data.stream import Batch
 from aegean.errors import UnsupportedError
 from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss, game
+from aegean.models.consistency import changed
 from aegean.models.two_way import (
     PairDiscriminator,
     TwoWay,
@@ -126,7 +127,7 @@ class ImplicitAutoencoder(TwoWay):
         phases: list[Phase | Group] = list(game(self.forward_pass, networks, tuple(judges), confuse, self.config.steps))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
-        return tuple(phases)
+        return (*phases, *self.agreement())
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Encode with noise e, decode with noise n."""
@@ -163,8 +164,7 @@ class ImplicitAutoencoder(TwoWay):
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(z = y | x) on labelled images, (n,) nats (section 2.1.2)."""
         assert self.categories is not None  # noqa: S101 - checked when the model was made
-        x = self.corrupt(batch.x)
-        logits = self._score(x, self._noise(len(x), self.config.posterior_noise, self.rng))[:, self.categories]
+        logits = self.draw_logits(self.corrupt(changed(self.config.consistency, batch.x, self.rng)))
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")
 

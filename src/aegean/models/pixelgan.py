@@ -16,7 +16,7 @@ from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.completion import complete
-from aegean.models.consistency import Consistency
+from aegean.models.consistency import Consistency, changed
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.nn.pixelcnn import PixelCNN
@@ -170,7 +170,7 @@ class PixelGAN(Model):
 
     def classification_loss(self, batch: Batch) -> Tensor:
         """-log q(z = y | x) on labelled images, (n,) nats (section 2.2)."""
-        x = batch.x if self.config.consistency is None else self.config.consistency.change.apply(batch.x, self.rng)
+        x = changed(self.config.consistency, batch.x, self.rng)
         logits = self.encoder(self.corrupt(x)).float()
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")

@@ -10,9 +10,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from aegean.config import Config
+from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
-from aegean.models.base import Model, Shape
+from aegean.models.base import Model, Phase, Shape
 from aegean.models.code import ready_prior
+from aegean.models.consistency import Consistency
 from aegean.nn import DecoderConfig, DiscriminatorConfig, EncoderConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, parts_of
 
@@ -37,6 +39,8 @@ class TwoWayConfig(Config):
         steps: of each discriminator for one step of the networks that it judges, each on other images.
         code_scale: what a discriminator sees of a code is the code times this; 1 / std of a wide prior keeps it from
             being sure by the code's size alone.
+        consistency: if given, a further phase (not in the paper): the category of an image of the data shall not change
+            with small changes of it.
     """
 
     prior: PriorConfig = Gaussian(dim=10)
@@ -48,6 +52,7 @@ class TwoWayConfig(Config):
     decoder: DecoderConfig = StridedDecoderConfig(widths=(128, 64), kernel=4, hidden=(1024,))
     steps: int = Field(default=1, ge=1)
     code_scale: float = Field(default=1.0, gt=0)
+    consistency: Consistency | None = None
 
     @model_validator(mode="after")
     def _noise_belongs_to_stochastic(self: C) -> C:
@@ -70,6 +75,7 @@ class TwoWay(Model):
         prior: p(z).
         encoder: from images, and e, to the code before the softmax.
         decoder: from codes and n to images before the sigmoid.
+        corrupt: what is done to the encoder's input in training; nothing, where a subclass does not say.
     """
 
     config: TwoWayConfig
@@ -78,9 +84,30 @@ class TwoWay(Model):
         super().__init__(config, shape, classes)
         self.prior: Prior = ready_prior(config.prior)
         self.categories = categorical_part(self.prior)
+        if config.consistency is not None and self.categories is None:
+            raise ConfigError(
+                "model.consistency is about categories, and model.prior has none; choose a categorical prior, or leave "
+                "consistency out."
+            )
         dim = self.prior.dim
         self.encoder = config.encoder.build_encoder(shape, dim, extra_inputs=config.posterior_noise)
         self.decoder = config.decoder.build_decoder(dim + config.noise, shape)
+        self.corrupt: nn.Module = nn.Identity()
+
+    def agreement(self) -> tuple[Phase, ...]:
+        """The phase of `consistency_loss` where the settings ask for it."""
+        if self.config.consistency is None:
+            return ()
+        return (Phase("agree", self.consistency_loss, updates=(self.encoder,)),)
+
+    def consistency_loss(self, batch: Batch) -> Tensor:
+        """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
+        assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
+        return self.config.consistency.loss(batch.x, self.draw_logits, self.corrupt, self.rng)
+
+    def draw_logits(self, x: Tensor) -> Tensor:
+        """Logits of the categories with a draw of e, (n, c, h, w) to (n, k)."""
+        return self._score(x, self._noise(len(x), self.config.posterior_noise, self.rng))[:, self.categories]
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, e), (n, c, h, w) to (n, d), differentiable in encoder and image."""

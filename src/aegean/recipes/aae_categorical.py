@@ -12,10 +12,9 @@ Semi-supervised classification, clustering, style and content, dimensionality re
 from aegean.data import CIFAR10, MNIST, SVHN
 from aegean.experiment import Experiment
 from aegean.models import CategoricalAAEConfig
-from aegean.models.consistency import Consistency
-from aegean.nn import MLPConfig, StridedEncoderConfig
-from aegean.nn.augment import Affine
+from aegean.nn import MLPConfig
 from aegean.priors import Categorical, Gaussian
+from aegean.recipes.consistent import LARGE, consistent
 from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -262,7 +261,6 @@ def _labels(experiment: Experiment, name: str, per_class: int | None, paper: str
 def _stabilised(experiment: Experiment, epochs: int = 30) -> Experiment:
     return experiment.override(
         {
-            "name": f"{experiment.name}-stable",
             "row": "stabilised",
             "model.category.stratified": True,
             **{f"model.{network}.init_std": None for network in ("encoder", "decoder", "discriminator")},
@@ -275,23 +273,10 @@ def _stabilised(experiment: Experiment, epochs: int = 30) -> Experiment:
 
 
 def _consistent(experiment: Experiment) -> Experiment:
-    """Agreement by mutual information, and batch normalisation in all layers of the encoder, lest categories die.
-
-    The changed images take the place of noise on the encoder's input.
-    """
+    """The consistency term, Adam with falling rates, eight epochs."""
     epochs = 8
-    return _stabilised(experiment).override(
-        {
-            "name": f"{experiment.name}-consistent",
-            "title": f"{experiment.title}, with consistency under small changes and a convolutional encoder",
-            "row": "extended",
-            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5, batch_norm="all").to_dict(),
-            "model.consistency": Consistency().to_dict(),
-            "model.input_noise": 0.0,
-            "model.input_dropout": 0.0,
-            "train.epochs": epochs,
-            "train.optimizers": _falling_rates(epochs),
-        }
+    return consistent(_stabilised(experiment)).override(
+        {"train.epochs": epochs, "train.optimizers": _falling_rates(epochs)}
     )
 
 
@@ -303,7 +288,7 @@ def _consistent_clusters(experiment: Experiment) -> Experiment:
     layers = _LAYERS.override({"init_std": None}).to_dict()
     return _consistent(experiment).override(
         {
-            "model.consistency.change": Affine(rotation=25, shear=25, scale=0.2, stretch=0.15).to_dict(),
+            "model.consistency.change": LARGE.to_dict(),
             "model.decoder": layers,
             "model.discriminator": layers,
             "train.batch_size": 250,

@@ -9,7 +9,9 @@ from aegean.data import MNIST, SVHN, CelebA, Faces
 from aegean.experiment import Experiment
 from aegean.models import ImplicitAutoencoderConfig
 from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig, StridedEncoderConfig
+from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian
+from aegean.recipes.consistent import LARGE, consistent, falling_rates
 from aegean.train import Adam, TrainConfig
 
 _ADAM = Adam(rate=2e-4, betas=(0.5, 0.999))
@@ -220,6 +222,30 @@ def implicit_svhn_1000() -> Experiment:
     )
 
 
+# ---- extended: the consistency term ----------------------------------------------------------------------------------
+
+
+def implicit_mnist_30_consistent() -> Experiment:
+    """30 clusters with the consistency term."""
+    return _consistent(implicit_mnist_30(), LARGE)
+
+
+def implicit_mnist_100_consistent() -> Experiment:
+    """100 labels with the consistency term."""
+    return _consistent(implicit_mnist_100())
+
+
+def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
+    """What held for the AAE (`aegean.recipes.aae_categorical`): its encoder, rates, and smaller code discriminator."""
+    return consistent(experiment, change).override(
+        {
+            "model.prior.stratified": True,
+            "model.code_discriminator.widths": [1000, 1000],
+            "train": falling_rates(experiment).to_dict(),
+        }
+    )
+
+
 RECIPES = (
     implicit_mnist_20d,
     implicit_mnist_10d,
@@ -236,4 +262,6 @@ RECIPES = (
     implicit_mnist_30,
     implicit_mnist_100,
     implicit_svhn_1000,
+    implicit_mnist_30_consistent,
+    implicit_mnist_100_consistent,
 )

@@ -7,10 +7,10 @@ from aegean.data import MNIST, NORB, SVHN, Digits
 from aegean.experiment import Experiment
 from aegean.likelihoods import DiscretizedLogisticMixture
 from aegean.models import PixelGANConfig
-from aegean.models.consistency import Consistency
-from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig, StridedEncoderConfig
+from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical
+from aegean.recipes.consistent import LARGE, consistent
 from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -235,33 +235,25 @@ def pixelgan_mnist_100_consistent() -> Experiment:
 
 def pixelgan_mnist_30_consistent() -> Experiment:
     """30 clusters with the consistency term; changes are larger, because no labels say what to go by."""
-    return _consistent(pixelgan_mnist_30(), Affine(rotation=25, shear=25, scale=0.2, stretch=0.15))
+    return _consistent(pixelgan_mnist_30(), LARGE)
 
 
 def pixelgan_mnist_three_consistent() -> Experiment:
     """Three digits in three clusters with the consistency term."""
-    return _consistent(pixelgan_mnist_three(), Affine(rotation=25, shear=25, scale=0.2, stretch=0.15))
+    return _consistent(pixelgan_mnist_three(), LARGE)
 
 
 def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
     """What held for the AAE (`aegean.recipes.aae_categorical`): its encoder, and its rates.
 
-    The changed images take the place of noise on the encoder's input. The decoder, three quarters of a step's time and
-    more, learns at every fourth step.
+    The decoder, three quarters of a step's time and more, learns at every fourth step.
     """
     epochs = 8
     optimizer = Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=epochs)).to_dict()
     adversarial = Adam(rate=Anneal(start=2e-4, end=2e-5, epochs=epochs), betas=(0.5, 0.999)).to_dict()
-    return experiment.override(
+    return consistent(experiment, change).override(
         {
-            "name": f"{experiment.name}-consistent",
-            "title": f"{experiment.title}, with consistency under small changes and strided convolutions",
-            "row": "extended",
-            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5, batch_norm="all").to_dict(),
-            "model.input_noise": 0.0,
-            "model.input_dropout": 0.0,
             "model.prior.stratified": True,
-            "model.consistency": Consistency(change=change or Affine()).to_dict(),
             "model.reconstruct_every": 4,
             "train.epochs": epochs,
             "train.batch_size": 200,

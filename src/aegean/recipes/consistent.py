@@ -1,0 +1,53 @@
+"""What the recipes with the consistency term have in common (`-consistent`); rates and epochs are each family's own."""
+
+from aegean.experiment import Experiment
+from aegean.models.consistency import Consistency
+from aegean.nn import StridedEncoderConfig
+from aegean.nn.augment import Affine
+from aegean.schedules import Anneal
+from aegean.train import Adam, TrainConfig
+
+#: Without labels, clusters go by what changes leave as it is; so these are larger.
+LARGE = Affine(rotation=25, shear=25, scale=0.2, stretch=0.15)
+
+
+def consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
+    """Agreement by mutual information, and batch normalisation in all layers of the encoder, lest categories die.
+
+    The changed images take the place of noise on the encoder's input.
+
+    Args:
+        experiment: of a model whose code is, or has, a category.
+        change: of images; `Affine()` if None.
+    """
+    noise = {f"model.{name}": 0.0 for name in ("input_noise", "input_dropout") if hasattr(experiment.model, name)}
+    return experiment.override(
+        {
+            "name": f"{experiment.name}-consistent",
+            "title": f"{experiment.title}, with consistency under small changes and a convolutional encoder",
+            "row": "extended",
+            "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5, batch_norm="all").to_dict(),
+            "model.consistency": Consistency(change=change or Affine()).to_dict(),
+            **noise,
+        }
+    )
+
+
+def falling_rates(experiment: Experiment, epochs: int = 10) -> TrainConfig:
+    """Training of models whose decoder learns from a game (implicit ones): rates that fall, averaged weights.
+
+    What the consistency term and labels teach is no game, so it is five times faster.
+    """
+    game = Adam(rate=Anneal(start=2e-4, end=2e-5, epochs=epochs), betas=(0.5, 0.999))
+    taught = Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=epochs))
+    optimizers = {"default": game, "agree": taught}
+    if getattr(experiment.model, "supervised", False):
+        optimizers["classify"] = taught
+    return experiment.train.override(
+        {
+            "epochs": epochs,
+            "batch_size": 200,
+            "ema": 0.99,
+            "optimizers": {name: optimizer.to_dict() for name, optimizer in optimizers.items()},
+        }
+    )
