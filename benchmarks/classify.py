@@ -1,48 +1,61 @@
 """SemiSupervisedClassifier without any setting, beside the usual methods, on the same 100 labels and held-out images.
 
-python -m benchmarks.classify                                 scikit-learn's digits, five seeds
-python -m benchmarks.classify --data mnist --minutes 20       MNIST
+python -m benchmarks.classify                                            scikit-learn's digits, five seeds
+python -m benchmarks.classify --data mnist --minutes 20                  MNIST
+python -m benchmarks.classify --data mnist --minutes 20 --first 3 --seeds 1    one of its seeds
+
+What is measured is kept after each method, so that a run can be stopped and go on (`benchmarks/seeds.py`).
 """
 
-import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks import labels
+from benchmarks import labels, peers
+from benchmarks.seeds import Figures, Methods
 
 LABELS_PER_CLASS = 10
 
 
-def one_seed(data: str, minutes: float | None, seed: int) -> dict[str, float]:
-    """Errors in percent of all methods on the same split and labels."""
+def ours(data: labels.Data, minutes: float | None, seed: int) -> Figures:
+    """Error of the estimator, and its time."""
     from aegean import SemiSupervisedClassifier
-    from aegean.evaluate import compare_baselines
 
-    splits = labels.load(data, LABELS_PER_CLASS, seed)
-    train, test = labels.images(splits)
-    y, truth = splits.train.labels.numpy(), splits.test.labels.numpy()
-    started, cpu = time.perf_counter(), time.process_time()
-    classifier = SemiSupervisedClassifier(minutes=minutes, random_state=seed).fit(train, y)
-    seconds = {"seconds a fit": time.perf_counter() - started, "CPU seconds a fit": time.process_time() - cpu}
-    found = {"error %, SemiSupervisedClassifier": float(100 * np.mean(classifier.predict(test) != truth))}
-    pixels = compare_baselines(train / np.float32(255), y, test / np.float32(255), truth)
-    codes = compare_baselines(*_around(y, labels.components(train, test)), truth)
-    found |= {f"error %, {name} on pixels": error for name, error in pixels.items()}
-    found |= {f"error %, {name} on principal components": error for name, error in codes.items()}
-    print(f"seed {seed}:", ", ".join(f"{name} {value:.2f}" for name, value in (found | seconds).items()), flush=True)
-    return found | seconds
+    watch = labels.Stopwatch()
+    classifier = SemiSupervisedClassifier(minutes=minutes, random_state=seed).fit(data.train, data.labels)
+    time = watch.read()
+    return {"error %": _error(classifier.predict(data.test), data)} | time
 
 
-def _around(y: np.ndarray, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return codes[0], y, codes[1]
+def _peer(predict: Callable[..., Any], features: str, tuned: bool, data: labels.Data) -> Figures:
+    train, test = data.rows() if features == "pixels" else data.components()
+    return {"error %": _error(predict(train, data.labels, test, tuned), data)}
 
 
-def measure(data: str = "digits", minutes: float | None = None, seeds: int = 5) -> dict[str, float]:
-    """Everything, as numbers by name, on one thread."""
-    torch.set_num_threads(1)
-    return labels.summary([one_seed(data, minutes, seed) for seed in range(seeds)])
+def _error(predicted: Any, data: labels.Data) -> float:
+    return float(100 * np.mean(predicted != data.test_truth))
+
+
+def methods(settings: dict[str, Any], seed: int) -> Methods:
+    """Ours, and each peer on pixels and on principal components, with the usual and with chosen settings."""
+    data = labels.load(settings, LABELS_PER_CLASS, seed)
+    found: dict[str, Callable[[], Figures]] = {
+        "SemiSupervisedClassifier": partial(ours, data, settings["minutes"], seed)
+    }
+    for name, predict in (("label spreading", peers.spread), ("self-training SVM", peers.self_train)):
+        for features in ("pixels", "principal components"):
+            for tuned in (False, True):
+                how = ", cross-validated" if tuned else ""
+                found[f"{name} on {features}{how}"] = partial(_peer, predict, features, tuned, data)
+    return found
+
+
+def measure() -> Figures:
+    """Digits, as numbers by name."""
+    return labels.measure("classify", methods, labels.settings_of())
 
 
 if __name__ == "__main__":
-    labels.main("classify", measure)
+    labels.main("classify", methods)

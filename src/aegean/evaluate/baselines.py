@@ -22,13 +22,15 @@ _Floats = npt.NDArray[np.float32]
 _Labels = npt.NDArray[np.int64]
 
 
-def svm(images: Array, labels: Array, queries: Array) -> _Labels:
+def svm(images: Array, labels: Array, queries: Array, *, penalty: float = 10.0, gamma: float = 1.0) -> _Labels:
     """Predict with a support vector machine (radial basis functions) that sees the labelled images only.
 
     Args:
         images: shape `(n, ...)`; pixels are the features.
         labels: shape `(n,)`, -1 = unlabelled.
         queries: images to classify, shape `(m, ...)`.
+        penalty: C.
+        gamma: of the basis functions, in units of 1 / (features x variance).
 
     Returns:
         Predicted classes, int64, shape `(m,)`.
@@ -37,10 +39,12 @@ def svm(images: Array, labels: Array, queries: Array) -> _Labels:
         DataError: shapes do not fit, or fewer than two classes are labelled.
     """
     x, y, new = _prepare(images, labels, queries)
-    return _fit_svm(x[y >= 0], y[y >= 0]).predict(new).astype(np.int64)  # type: ignore[no-any-return]
+    return _fit_svm(x[y >= 0], y[y >= 0], penalty, gamma).predict(new).astype(np.int64)  # type: ignore[no-any-return]
 
 
-def self_training_svm(images: Array, labels: Array, queries: Array) -> _Labels:
+def self_training_svm(
+    images: Array, labels: Array, queries: Array, *, penalty: float = 10.0, gamma: float = 1.0
+) -> _Labels:
     """Predict with a support vector machine that labels the unlabelled images for itself.
 
     Each round labels the images of which it is certain: those beyond half the margin of *every* two-class
@@ -52,7 +56,7 @@ def self_training_svm(images: Array, labels: Array, queries: Array) -> _Labels:
     x, y, new = _prepare(images, labels, queries)
     y = y.copy()
     while True:
-        model = _fit_svm(x[y >= 0], y[y >= 0])
+        model = _fit_svm(x[y >= 0], y[y >= 0], penalty, gamma)
         rest = np.flatnonzero(y < 0)
         if not rest.size:
             break
@@ -64,21 +68,30 @@ def self_training_svm(images: Array, labels: Array, queries: Array) -> _Labels:
     return model.predict(new).astype(np.int64)  # type: ignore[no-any-return]
 
 
-def label_spreading(images: Array, labels: Array, queries: Array) -> _Labels:
+def label_spreading(
+    images: Array, labels: Array, queries: Array, *, neighbours: int = 7, alpha: float = 0.2
+) -> _Labels:
     """Predict by spreading the labels over the graph of nearest neighbours (Zhou et al. 2004).
 
-    Arguments, result and errors are those of `svm`.
+    Images, labels, queries, result and errors are those of `svm`.
+
+    Args:
+        images: shape `(n, ...)`.
+        labels: shape `(n,)`.
+        queries: shape `(m, ...)`.
+        neighbours: of each image in the graph.
+        alpha: how much an image takes from its neighbours, in (0, 1).
     """
     from sklearn.semi_supervised import LabelSpreading  # noqa: PLC0415 - slow to import
 
     x, y, new = _prepare(images, labels, queries)
-    model = LabelSpreading(kernel="knn", n_neighbors=min(7, len(x) - 1), alpha=0.2, max_iter=1000)
+    model = LabelSpreading(kernel="knn", n_neighbors=min(neighbours, len(x) - 1), alpha=alpha, max_iter=1000)
     with np.errstate(invalid="ignore"):  # no label may reach an image; such an image gets the first class
         return model.fit(x, y).predict(new).astype(np.int64)  # type: ignore[no-any-return]
 
 
 #: The baselines by the names that tables and reports print.
-BASELINES: dict[str, Callable[[Array, Array, Array], _Labels]] = {
+BASELINES: dict[str, Callable[..., _Labels]] = {
     "label spreading": label_spreading,
     "self-training SVM": self_training_svm,
     "SVM": svm,
@@ -130,10 +143,12 @@ def _prepare(images: Array, labels: Array, queries: Array) -> tuple[_Floats, _La
     return x.reshape(len(x), -1), y.astype(np.int64), new.reshape(len(new), -1)
 
 
-def _fit_svm(x: _Floats, y: _Labels) -> "SVC":
+def _fit_svm(x: _Floats, y: _Labels, penalty: float, gamma: float) -> "SVC":
     from sklearn.svm import SVC  # noqa: PLC0415 - slow to import
 
-    return SVC(C=10.0, gamma="scale", decision_function_shape="ovo").fit(x, y)
+    variance = float(x.var())
+    unit = 1.0 / (x.shape[1] * variance) if variance else 1.0  # what scikit-learn calls "scale"
+    return SVC(C=penalty, gamma=gamma * unit, decision_function_shape="ovo").fit(x, y)
 
 
 def _margins(model: "SVC", x: _Floats) -> npt.NDArray[np.float64]:
