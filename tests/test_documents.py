@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from aegean.data import SplitSettings, from_arrays
 from aegean.evaluate.records import read_records
-from aegean.models import AAE, AAEConfig
+from aegean.models import AAE, AAEConfig, PixelGAN, PixelGANConfig
+from aegean.nn import ConvEncoderConfig, PixelCNNConfig
+from aegean.priors import Categorical
 from aegean.recipes import names
 from aegean.reproduce import update_tables
 from aegean.train import TrainConfig, Trainer
@@ -62,3 +65,26 @@ def test_the_adversarial_autoencoders_page_shows_code_that_runs() -> None:
     }  # fmt: skip
     exec(block, names)  # noqa: S102 - our own documentation
     assert names["new"].shape == (16, 1, 8, 8)  # type: ignore[attr-defined]
+
+
+def test_the_pixelgans_page_shows_code_that_runs() -> None:
+    """Its second block, with a model of two categories on 8x8 images."""
+    page = (ROOT / "docs" / "models" / "pixelgan.md").read_text(encoding="utf-8")
+    block = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    assert "model.complete" in block
+    config = PixelGANConfig(
+        prior=Categorical(categories=2),
+        encoder=ConvEncoderConfig(stages=((1, 3, 8),)),
+        decoder=PixelCNNConfig(blocks=1, filter=(2, 3), first_filter=(2, 3), channels=8),
+    )
+    model = PixelGAN.create(config, (1, 8, 8)).eval()
+    images = torch.rand(5, 1, 8, 8).round()
+    names = {"torch": torch, "images": images, "run": SimpleNamespace(model=lambda: model)}
+    with torch.no_grad():
+        exec(block, names)  # noqa: S102 - our own documentation
+    shapes = {name: tuple(names[name].shape) for name in ("z", "classes", "ones", "other", "nats", "completions")}
+    assert shapes == {
+        "z": (5, 2), "classes": (5,), "ones": (4, 1, 8, 8), "other": (5, 1, 8, 8), "nats": (5,),
+        "completions": (5, 1, 8, 8),
+    }  # fmt: skip
+    assert torch.equal(names["completions"][:, :, :4], images[:, :, :4])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
 from aegean.errors import DataError
@@ -96,3 +97,19 @@ def test_bad_input_is_refused(labels, size, message):
 def test_one_test_label_for_each_test_image():
     with pytest.raises(DataError, match="one label for each image"):
         compare_baselines(np.zeros((2, 4)), np.array([0, 1]), np.zeros((2, 4)), np.array([0]))
+
+
+def test_settings_are_those_of_scikit_learn():
+    images, labels, new, _ = digits(0)
+    x, queries = images.reshape(len(images), -1).astype(np.float32), new.reshape(len(new), -1).astype(np.float32)
+    seen = labels >= 0
+    gamma = 0.3 / (x.shape[1] * x[seen].var())
+    expected = SVC(C=0.1, gamma=gamma).fit(x[seen], labels[seen]).predict(queries)
+    found = svm(images, labels, new, penalty=0.1, gamma=0.3)
+    assert (found != svm(images, labels, new)).any()
+    assert np.mean(found == expected) > 0.99
+    spread = LabelSpreading(kernel="knn", n_neighbors=3, alpha=0.8, max_iter=1000).fit(x, labels)
+    assert (label_spreading(images, labels, new, neighbours=3, alpha=0.8) == spread.predict(queries)).all()
+    assert (
+        self_training_svm(images, labels, new, penalty=0.1, gamma=3.0) != self_training_svm(images, labels, new)
+    ).any()
