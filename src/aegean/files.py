@@ -129,7 +129,7 @@ def check_writable(path: str | Path) -> None:
         raise _cannot_write(path, error) from None
 
 
-def lock(stream: IO[bytes]) -> bool:
+def lock(stream: IO[bytes] | IO[str]) -> bool:
     """Lock an open file for this process until it is closed, which the system does also where a process is killed.
 
     Returns:

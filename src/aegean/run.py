@@ -1,7 +1,8 @@
 """A run: one experiment in one folder that explains itself."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
 from aegean.evaluate.apply import Advance
 from aegean.evaluate.protocols import ProtocolName, evaluate_model
 from aegean.experiment import Experiment
-from aegean.files import atomic_write, atomic_write_json, check_writable
+from aegean.files import atomic_write, atomic_write_json, check_writable, lock
 from aegean.likelihoods import Likelihood
 from aegean.models import Model, create
 from aegean.train import Outcome, Progress, Trainer
@@ -182,8 +183,26 @@ class Run:
         """Train from the newest checkpoint, or from the start, until the epochs are done or Ctrl-C.
 
         Raises:
+            OutputError: another process trains in this folder.
             AegeanError: anything that a `Trainer` raises.
         """
+        with self._alone():
+            return self._train(progress)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; the system ends the lock with the process."""
+        path = self.folder / "README.txt"
+        try:
+            stream = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from None
+        with stream:
+            if not lock(stream):
+                raise OutputError(f"{self.folder}: another process trains this run; wait for it, or stop it.")
+            yield
+
+    def _train(self, progress: Callable[[Progress], None] | None) -> Outcome:
         trainer = build_trainer(self.experiment, self.splits, self.folder)
         if list_checkpoints(self.folder / "checkpoints"):
             trainer.load(self.checkpoint())

@@ -47,9 +47,15 @@ def save_checkpoint(
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         atomic_write(temporary / "trainer.safetensors", save(contiguous))
         atomic_write_json(temporary / "trainer.json", dict(values))
-        if target.exists():  # the same step again, after a resume without new steps
+        if target.exists():  # the same step again: at every moment one of the two is there, under a name that counts
+            newer = target.with_name(f"{target.name}-again")
+            if newer.exists():
+                newer.rename(folder / f".{newer.name}-{secrets.token_hex(4)}.old")
+            temporary.rename(newer)
             target.rename(folder / f".{target.name}-{secrets.token_hex(4)}.old")
-        temporary.rename(target)
+            newer.rename(target)
+        else:
+            temporary.rename(target)
         _sync_folder(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

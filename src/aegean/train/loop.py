@@ -253,6 +253,21 @@ class Trainer:
             "learning rate, set its clip_norm, or use precision float32."
         )
 
+    @contextmanager
+    def _explain_memory(self) -> Iterator[None]:
+        """Turn what PyTorch raises where memory ends into a sentence."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            text = str(error).lower()
+            known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if not known and "allocate memory" not in text and "not enough memory" not in text:
+                raise
+            raise TrainingError(
+                f"Training stopped: out of memory at step {self.step}. The last checkpoint is kept. Use a smaller "
+                "train.batch_size or smaller networks, or close other programs; then aegean resume goes on."
+            ) from None
+
     # ---- many steps -----------------------------------------------------------------------------------------------
 
     def fit(
@@ -268,7 +283,7 @@ class Trainer:
                 `config.evaluate_every` epochs with the averaged weights, if there are any, in evaluation mode.
 
         Raises:
-            TrainingError: a loss became NaN or infinite.
+            TrainingError: a loss became NaN or infinite, or memory ended.
             OutputError: a checkpoint or the log cannot be written.
         """
         log = MetricsLog(self.folder, self.config.tensorboard) if self.folder else None
@@ -280,7 +295,8 @@ class Trainer:
         reported = started - PROGRESS_SECONDS
         with self._stop_at_interrupt():
             while self.step < total and not self._stop:
-                self.run_step()
+                with self._explain_memory():
+                    self.run_step()
                 now = time.monotonic()
                 self.seconds = before + now - started
                 if progress and now - reported >= PROGRESS_SECONDS:
