@@ -115,6 +115,8 @@ def main(name: str, methods: Callable[[dict[str, Any], int], Methods], **others:
     for option, (value, text) in others.items():
         parser.add_argument(f"--{option}", type=int, default=value, help=text)
     given = parser.parse_args()
+    if given.seeds < 1 or given.first < 0:
+        parser.error("--seeds must be 1 or more, and --first 0 or more")
     settings = settings_of(given.data, given.minutes, **{option: getattr(given, option) for option in others})
     settings["judged on"] = "validation images" if given.validation else "test images"
     parts = [name, *(["mnist"] if given.data == "mnist" else [])]

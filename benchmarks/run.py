@@ -21,6 +21,7 @@ from benchmarks import (
     pixelcnn_memory,
     pixelcnn_sampling,
     pixelcnn_training,
+    prediction,
     start,
 )
 
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "pixelcnn-memory": pixelcnn_memory,
     "pixelcnn-sampling": pixelcnn_sampling,
     "pixelcnn-training": pixelcnn_training,
+    "prediction": prediction,
     "start": start,
 }
 
