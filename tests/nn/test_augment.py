@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegean.nn.augment import Affine, Jitter, erase
+from aegean.nn.augment import Affine, Jitter
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 
@@ -88,20 +88,3 @@ def test_jitter_adds_noise_and_takes_features_from_other_vectors() -> None:
     assert (swapped != x).float().mean().item() == pytest.approx(0.2, rel=0.1)
     assert torch.isin(swapped, x).all()
     assert torch.equal(Jitter(noise=0.0).apply(x), x)
-
-
-def test_one_rectangle_of_each_image_is_erased_and_the_rest_stays() -> None:
-    x = torch.rand(400, 3, 12, 20, generator=torch.Generator().manual_seed(1)) + 0.1
-    erased = erase(x, 0.25, torch.Generator().manual_seed(0))
-    gone = erased == 0
-    assert torch.equal(erased[~gone], x[~gone])
-    assert torch.equal(gone[:, 0], gone[:, 2])  # all channels alike
-    for image in gone[:, 0]:
-        rows, columns = image.any(dim=1), image.any(dim=0)
-        assert torch.equal(image, rows[:, None] & columns[None])
-        assert 1 <= rows.sum() <= 3
-        assert 2 <= columns.sum() <= 5
-    share = gone[:, 0].float().mean(dim=0)  # every pixel is hit: the corners half as often a side
-    assert share.min() > 0
-    assert share[5:7, 9:11].mean() == pytest.approx(0.25**2, abs=0.03)
-    assert torch.equal(erased, erase(x, 0.25, torch.Generator().manual_seed(0)))

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from aegean.config import Config
-from aegean.nn.augment import Affine, Jitter, erase
+from aegean.nn.augment import Affine, Jitter
 
 
 class Consistency(Config):
@@ -19,18 +18,10 @@ class Consistency(Config):
         agreement: minus the mutual `"information"` of the two categories, which needs no labels and uses all categories
             (Ji et al., 2019); or the `"divergence"` of q(y|x') from q(y|x), which only labels keep from putting all
             images into one category.
-        erase: share of height and width of a rectangle that is set to 0 in a changed copy: what is hidden there must
-            not matter, as the bar of a crossed seven does not.
     """
 
     change: Affine | Jitter = Affine()
     agreement: Literal["information", "divergence"] = "information"
-    erase: float = Field(default=0.0, ge=0, lt=1)
-
-    def changed(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return changed copies of images, (n, c, h, w), drawn from the generator."""
-        x = self.change.apply(x, generator)
-        return erase(x, self.erase, generator) if self.erase else x
 
     def loss(
         self,
@@ -49,7 +40,7 @@ class Consistency(Config):
             corrupt: adds the encoder's input noise, as the other phases do; not to the target of the divergence.
             generator: of the changes.
         """
-        changed = logits(corrupt(self.changed(x, generator))).log_softmax(dim=1)
+        changed = logits(corrupt(self.change.apply(x, generator))).log_softmax(dim=1)
         if self.agreement == "information":
             return -mutual_information(logits(corrupt(x)).softmax(dim=1), changed.exp()).expand(len(x))
         with torch.no_grad():
@@ -59,7 +50,7 @@ class Consistency(Config):
 
 def changed(consistency: Consistency | None, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return changed copies of labelled images, (n, c, h, w), or the images themselves where there is no such term."""
-    return x if consistency is None else consistency.changed(x, generator)
+    return x if consistency is None else consistency.change.apply(x, generator)
 
 
 def mutual_information(q: Tensor, q_changed: Tensor) -> Tensor:

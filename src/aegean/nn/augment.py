@@ -54,20 +54,6 @@ class Affine(Config):
         return F.grid_sample(x, grid, align_corners=False)
 
 
-def erase(x: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Set a rectangle of each image to 0; where it lies may be partly outside, so that edges are hit as often.
-
-    Args:
-        x: (n, c, h, w).
-        share: of height and width that a rectangle takes.
-        generator: what to draw from, on the device of `x`.
-    """
-    centre = torch.rand(2, len(x), 1, generator=generator, device=x.device)  # (2, n, 1), shares of height and width
-    rows, columns = ((torch.arange(side, device=x.device) + 0.5) / side for side in x.shape[2:])
-    hit_rows, hit_columns = (rows - centre[0]).abs() < share / 2, (columns - centre[1]).abs() < share / 2
-    return x.masked_fill((hit_rows[:, None, :, None] & hit_columns[:, None, None, :]), 0.0)
-
-
 class Jitter(Config):
     """A small random change of each feature of a vector, where shifts and rotations mean nothing.
 

@@ -235,12 +235,12 @@ def pixelgan_mnist_100_consistent() -> Experiment:
 
 def pixelgan_mnist_30_consistent() -> Experiment:
     """30 clusters with the consistency term; changes are larger, because no labels say what to go by."""
-    return _consistent(pixelgan_mnist_30(), LARGE)
+    return _consistent_clusters(pixelgan_mnist_30())
 
 
 def pixelgan_mnist_three_consistent() -> Experiment:
     """Three digits in three clusters with the consistency term."""
-    return _consistent(pixelgan_mnist_three(), LARGE)
+    return _consistent_clusters(pixelgan_mnist_three())
 
 
 def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
@@ -260,6 +260,16 @@ def _consistent(experiment: Experiment, change: Affine | None = None) -> Experim
             "train.ema": 0.99,
             "train.optimizers": {"default": optimizer, "discriminate": adversarial, "confuse": adversarial},
         }
+    )
+
+
+def _consistent_clusters(experiment: Experiment) -> Experiment:
+    """The same with larger changes, what they leave as it is the clusters go by; and a smaller discriminator.
+
+    The deeper decoder learns at every eighth step.
+    """
+    return _consistent(experiment, LARGE).override(
+        {"model.discriminator.widths": [1000, 1000], "model.reconstruct_every": 8}
     )
 
 
