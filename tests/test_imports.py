@@ -25,6 +25,7 @@ LAYERS = (
     ("run", "recipes"),
     ("use", "choose"),
     ("report", "reproduce", "estimators", "explore"),
+    ("tasks",),
     ("cli",),
 )
 ROOT = {"__init__", "__main__"}

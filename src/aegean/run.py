@@ -1,6 +1,7 @@
 """A run: one experiment in one folder that explains itself."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,7 +16,7 @@ from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
 from aegean.evaluate.apply import Advance
 from aegean.evaluate.protocols import ProtocolName, evaluate_model
 from aegean.experiment import Experiment
-from aegean.files import atomic_write, atomic_write_json, check_writable, lock
+from aegean.files import atomic_write, atomic_write_json, check_writable, lock, read_bounded
 from aegean.likelihoods import Likelihood
 from aegean.models import Model, create
 from aegean.train import Outcome, Progress, Trainer
@@ -25,6 +26,9 @@ from aegean.train.precision import choose_device, choose_precision
 
 #: Ranges of features, in the folder of a run on vectors.
 SCALER = "scaler.safetensors"
+#: The temperature of a classifier's probabilities, in the folder of a run that was calibrated.
+CALIBRATION = "calibration.json"
+MAX_CALIBRATION_BYTES = 100_000
 
 EXPLANATION = """\
 {title}
@@ -51,13 +55,16 @@ class Run:
         self.experiment = experiment
 
     @classmethod
-    def create(cls, folder: str | Path, experiment: Experiment, command: str = "") -> Self:
+    def create(
+        cls, folder: str | Path, experiment: Experiment, command: str = "", splits: Splits | None = None
+    ) -> Self:
         """Start a run in a new folder.
 
         Args:
             folder: must not hold a run yet.
             experiment: what to do.
             command: what the user typed, kept for the record.
+            splits: the data of the experiment, if it is loaded already.
 
         Raises:
             OutputError: the folder holds a run already, or cannot be written.
@@ -70,6 +77,8 @@ class Run:
                 f"aegean resume {folder}"
             )
         run = cls(folder, experiment)
+        if splits is not None:
+            run.splits = splits
         build_trainer(experiment, run.splits)  # whatever does not fit is found before anything is written
         check_writable(folder / "experiment.yaml")
         atomic_write(folder / "README.txt", EXPLANATION.format(title=experiment.title, folder=folder))
@@ -118,6 +127,24 @@ class Run:
         """
         path = self.folder / SCALER
         return FeatureScaler.load(path) if path.is_file() else None
+
+    @cached_property
+    def temperature(self) -> float:
+        """What logarithms of probabilities are divided by, so that they mean what they say; 1 if never calibrated.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.folder / CALIBRATION
+        if not path.is_file():
+            return 1.0
+        try:
+            value = float(json.loads(read_bounded(path, MAX_CALIBRATION_BYTES, CheckpointError))["temperature"])
+        except (ValueError, KeyError, TypeError):
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise CheckpointError(f"{path}: damaged; remove it to use probabilities as the model gives them.")
+        return value
 
     @property
     def device(self) -> torch.device:

@@ -212,12 +212,16 @@ def codes(run: Run, model: Model, data: ImageData, advance: Advance | None = Non
 
 
 def predictions(run: Run, model: Model, data: ImageData, advance: Advance | None = None) -> Tensor:
-    """Return the probability of each class or cluster, (n, k).
+    """Return the probability of each class or cluster, (n, k), calibrated where the run is.
 
     Raises:
         UnsupportedError: the model's code is continuous.
     """
-    return apply(model, model.predict, data.images, run.precision, run.experiment.data.binarize, progress=advance)
+    if run.temperature == 1:
+        return apply(model, model.predict, data.images, run.precision, run.experiment.data.binarize, progress=advance)
+    binarize = run.experiment.data.binarize
+    log_q = apply(model, model.log_predict, data.images, run.precision, binarize, progress=advance)
+    return (log_q / run.temperature).softmax(dim=1)
 
 
 def image_files(run: Run, model: Model, files: Sequence[Path]) -> Tensor:
@@ -424,9 +428,8 @@ def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
         _write_npz(path, codes=z.numpy(), labels=data.labels.numpy())
         return
     header = ["file", *(f"z{k}" for k in range(z.shape[1]))]
-    write_csv(
-        path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in zip(_names(data), z.tolist(), strict=True))
-    )
+    pairs = zip(names_of(data), z.tolist(), strict=True)
+    write_csv(path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in pairs))
 
 
 def write_predictions(path: Path, classes: Sequence[str], data: ImageData, probabilities: Tensor) -> None:
@@ -434,12 +437,13 @@ def write_predictions(path: Path, classes: Sequence[str], data: ImageData, proba
     confidence, best = probabilities.max(dim=1)
     rows = (
         [name, classes[k] if classes else str(k), f"{p:.4f}"]
-        for name, k, p in zip(_names(data), best.tolist(), confidence.tolist(), strict=True)
+        for name, k, p in zip(names_of(data), best.tolist(), confidence.tolist(), strict=True)
     )
     write_csv(path, ["file", "label", "confidence"], rows)
 
 
-def _names(data: ImageData) -> tuple[str, ...]:
+def names_of(data: ImageData) -> tuple[str, ...]:
+    """Return the name of each image: its file, or its number from 0."""
     return data.names or tuple(str(index) for index in range(len(data)))
 
 

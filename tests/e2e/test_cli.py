@@ -111,7 +111,7 @@ def test_a_run_folder_explains_itself(home: Path) -> None:
 
 def test_every_command_has_help_with_an_example(home: Path) -> None:
     commands = [
-        ["demo"], ["train"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["inpaint"],
+        ["demo"], ["train"], ["cluster"], ["classify"], ["embed"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["inpaint"],
         ["encode"], ["predict"], ["report"], ["transfer"], ["interpolate"], ["explore"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
         ["data", "fetch"], ["data", "check"],
     ]  # fmt: skip
@@ -231,6 +231,56 @@ def test_a_folder_of_images_trains_from_a_configuration_file(home: Path, photos:
     aegean("report", "mine", cwd=home)
     page = (home / "mine" / "report.html").read_text()
     assert "<img src=x onerror" not in page
+
+
+SMALL = ["train.precision=float32", "model.decoder.widths=[32]", "model.discriminator.widths=[32]"]
+
+
+def test_a_folder_is_clustered_in_one_line(home: Path, photos: Path) -> None:
+    done = aegean("cluster", photos, "--clusters", "2", "--epochs", "1", "--sheets", "--out", "found", *SMALL, cwd=home)
+    said = done.stdout
+    for words in (
+        "6 grey images of 8x8 pixels",
+        "2 clusters, as asked.",
+        "6 images are in",
+        "wrote found/clusters.csv",
+    ):
+        assert words in said
+    assert len((home / "found" / "clusters.csv").read_text().splitlines()) == 7
+    assert "<img src=x onerror" not in (home / "found" / "report.html").read_text()
+    (home / "found" / "clusters.csv").unlink()
+    assert "6 images are in" in aegean("resume", "found", cwd=home).stdout
+    assert (home / "found" / "clusters.csv").is_file()
+    aegean("predict", "found", photos, "--out", "later.csv", cwd=home)
+    assert len((home / "later.csv").read_text().splitlines()) == 7
+
+
+def test_an_interrupted_classifier_goes_on(home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the error is estimated: nothing of the training is lost, and resume writes the same files."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    command = ["classify", photos, "--epochs", "1", "--folds", "2", "--out", "labelled", *SMALL]
+    with monkeypatch.context() as patched:
+        patched.setattr("aegean.tasks.folds._predict_part", interrupted)
+        done = aegean(*command, cwd=home, check=130)
+    assert "Go on with: aegean resume labelled" in done.stdout
+    assert not (home / "labelled" / "predictions.csv").exists()
+    aegean("report", "labelled", cwd=home)  # what there is
+    assert "was not estimated" in (home / "labelled" / "report.html").read_text()
+    done = aegean("resume", "labelled", cwd=home)
+    assert re.search(r"\d of 6 images whose label was hidden were labelled correctly", done.stdout)
+    header = (home / "labelled" / "predictions.csv").read_text().splitlines()[0]
+    assert header == "file,label,confidence,given,p(cats),p(dogs)"
+    assert "these very labels" in assert_one_sentence(aegean(*command, cwd=home, check=2))
+
+
+def test_a_map_is_drawn_in_one_line(home: Path, photos: Path) -> None:
+    done = aegean("embed", photos, "--epochs", "1", "--out", "map", "model.encoder.widths=[32]", *SMALL, cwd=home)
+    assert "wrote map/coordinates.csv" in done.stdout
+    with Image.open(home / "map" / "map.png") as image:
+        assert image.mode == "L"  # grey images
 
 
 def test_resuming_equals_training_at_once(home: Path) -> None:

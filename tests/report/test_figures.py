@@ -89,7 +89,7 @@ def decoded(model, z):
 def test_what_a_model_has_decides_its_figures(run, samples, name):
     config, titles, place = EXPECTED[name]
     model = build(config, run)
-    found, places = paper_figures(run, model, samples), code_map(run, model)
+    found, places = paper_figures(run, model, samples), code_map(run, model, run.splits.test)
     assert [figure.title for figure in found] == titles
     assert (places and places.title) == place
     html = render_report(ReportContent(title="t", class_names=["a", "b", "c"], figures=found, codes=places))
@@ -99,7 +99,7 @@ def test_what_a_model_has_decides_its_figures(run, samples, name):
 @pytest.mark.parametrize("name", SMALL_MODELS)
 def test_every_model_has_figures_that_can_be_drawn(run, samples, name):
     model = build(SMALL_MODELS[name], run)
-    codes = code_map(run, model) if model.can("encode") else None
+    codes = code_map(run, model, run.splits.test) if model.can("encode") else None
     content = ReportContent(title="t", figures=paper_figures(run, model, samples), codes=codes)
     assert render_report(content).count("<img") > 1
 
@@ -197,7 +197,7 @@ def test_cluster_heads_come_before_random_members(run, monkeypatch):
 
 def test_the_heads_are_marked_among_the_reduced_codes(run):
     model = build(categorical("clustered", 5, heads=2.0), run)
-    places = code_map(run, model)
+    places = code_map(run, model, run.splits.test)
     torch.testing.assert_close(places.marks, model.heads.weight.detach().T)
     z = apply(model, model.encode, run.splits.test.images)
     torch.testing.assert_close(places.codes, z[:, :5] @ model.heads.weight.detach().T + z[:, 5:])

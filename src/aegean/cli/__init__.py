@@ -11,7 +11,7 @@ from aegean.cli.show import announce_compiling, complain
 from aegean.errors import AegeanError
 
 # Each registers its commands; their order here is that of `aegean --help`.
-from aegean.cli import training, using, latent, looking  # isort: skip # noqa: F401
+from aegean.cli import training, tasks, using, latent, looking  # isort: skip # noqa: F401
 
 
 def main() -> NoReturn:

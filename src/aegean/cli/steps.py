@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from aegean.cli.show import complain, evaluate_with_progress, print_results, reading, train_with_progress
+from aegean.cli.show import complain, counters, evaluate_with_progress, print_results, reading, train_with_progress
 
 if TYPE_CHECKING:
     from aegean.experiment import Experiment
@@ -47,25 +47,59 @@ def train_with_warnings(run: "Run") -> "Outcome":
     for warning in outcome.warnings:
         complain(f"warning: {warning}")
     if outcome.ended == "interrupted":
-        print(f"Interrupted and saved at step {outcome.step}. Go on with: aegean resume {run.folder}")
+        say_interrupted(run, f" at step {outcome.step}")
     return outcome
+
+
+def say_interrupted(run: "Run", where: str = "") -> None:
+    """Say how to go on."""
+    print(f"Interrupted and saved{where}. Go on with: aegean resume {run.folder}")
 
 
 def finish(run: "Run") -> None:
     """Train to the end, judge, and say what to do next; an interrupted run ends with status 130."""
+    from aegean.tasks import settings_of
+
     with reading():
         _ = run.splits  # before the bar of the training
     if train_with_warnings(run).ended == "interrupted":
         raise typer.Exit(130)
+    if settings_of(run) is not None:
+        finish_task(run)
+        return
     print_results(evaluate_with_progress(run))
     print(f"run: {run.folder}   next: aegean report {run.folder}")
+
+
+def finish_task(run: "Run") -> None:
+    """Write what a run was made for, and say in words what it is; Ctrl-C ends with status 130."""
+    from aegean.tasks import finish
+
+    try:
+        with counters() as advance:
+            result = finish(run, advance)
+    except KeyboardInterrupt:
+        say_interrupted(run)
+        raise typer.Exit(130) from None
+    print("", *result.sentences, "", *(f"wrote {path}" for path in result.files), sep="\n")
+    names = {path.name for path in result.files}
+    if "label-next.csv" in names:
+        source = getattr(run.experiment.data, "path", "PHOTOS")
+        print(
+            f"Better with more labels: fill the column label of {run.folder / 'label-next.csv'}, then\n"
+            f"  aegean classify {source} --labels {run.folder / 'label-next.csv'} --out {run.folder}"
+        )
+    if names & {"predictions.csv", "clusters.csv"}:
+        print(f"New images later: aegean predict {run.folder} FOLDER")
 
 
 def write_report(run: "Run", out: Path | None = None, baselines: dict[str, float] | None = None) -> None:
     """Write the report and say where it is."""
     from aegean.report import build
+    from aegean.tasks import settings_of, write_report
 
-    path = build.write_report(run, out, baselines)
+    of_a_task = settings_of(run) is not None
+    path = write_report(run, out) if of_a_task else build.write_report(run, out, baselines)
     print(f"report: {path.resolve()}")
 
 

@@ -79,7 +79,7 @@ class Folder(SplitSettings):
         found = self._read(self.skip_damaged)
         splits = self.split(found.data, source=Path(self.path).name or self.path, skipped=found.problems)
         note = f"; {found.note}" if found.note else ""
-        return replace(splits, description=f"{splits.description}{note}")
+        return replace(splits, description=f"{splits.description}{note}", note=found.note)
 
     def read(self) -> tuple[ImageData, tuple[str, ...]]:
         """Read all images and labels.

@@ -42,6 +42,7 @@ class Splits:
         description: one line on where the images are from and how they were split.
         skipped: one sentence for each damaged file that was left out.
         scaler: what brought features to [0, 1], for vectors.
+        note: why the images are of the size they are; "" where nothing was chosen.
 
     Raises:
         DataError: the sets do not fit together.
@@ -56,6 +57,7 @@ class Splits:
     description: str = ""
     skipped: tuple[str, ...] = ()
     scaler: FeatureScaler | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         for name, other in (("validation", self.validation), ("test", self.test)):

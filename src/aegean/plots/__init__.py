@@ -7,6 +7,7 @@ is a matplotlib figure, made without any global state.
 from aegean.plots.curves import curve_svg, curves_figure, figure_png
 from aegean.plots.grids import image_grid, png_bytes, to_pixels
 from aegean.plots.latent import PALETTE, codes_figure, codes_svg, project_simplex
+from aegean.plots.thumbnails import thumbnail_map
 
 __all__ = [
     "PALETTE",
@@ -18,5 +19,6 @@ __all__ = [
     "image_grid",
     "png_bytes",
     "project_simplex",
+    "thumbnail_map",
     "to_pixels",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aegean.data import ImageData
+from aegean.data import ImageData, Splits
 from aegean.evaluate.apply import apply
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
@@ -50,11 +50,13 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
     """Gather everything that the report of a run shows; the arguments are those of `write_report`."""
     model, splits = run.model(), run.splits
     rows = run.metrics()
+    shown = shown_images(splits, model)
     content = ReportContent(
         title=run.experiment.title,
         subtitle=f"{splits.description} · seed {run.experiment.seed}",
         class_names=splits.train.class_names,
         labels=(len(splits.labelled), len(splits.train)),
+        judged="held-out images" if len(splits.test) else "images",
         baselines=baselines,
         errors=[(row["epoch"], row["validation/error"]) for row in rows if "validation/error" in row],
         curves=_curves(rows),
@@ -62,12 +64,12 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
         technical=_technical(run, rows),
     )
     parts: dict[str, Any] = {}
-    if len(splits.test) and model.can("predict"):
-        parts |= _predictions(run, model)
-    if len(splits.test) and model.can("encode"):
+    if model.can("predict"):
+        parts |= _predictions(run, model, shown)
+    if model.can("encode"):
         if model.can("decode") and not in_the_plane(model):
-            parts["reconstructions"] = Reconstructions(*reconstructions(run, model, splits.test, REBUILT))
-        parts["codes"] = code_map(run, model)
+            parts["reconstructions"] = Reconstructions(*reconstructions(run, model, shown, REBUILT))
+        parts["codes"] = code_map(run, model, shown)
     if in_the_plane(model):
         parts["codes"] = point_map(run, model)
     elif model.can("sample"):
@@ -81,15 +83,24 @@ def _samples(run: Run, model: Model) -> list[ImageRow]:
     components = getattr(getattr(model, "prior", None), "components", None)
     if components is None:
         return [ImageRow("samples", draw_samples(model, 4 * SAMPLES, dtype=run.precision))]
+    clusters = model.can("predict") and not model.supervised
     return [
-        ImageRow(name, draw_samples(model, SAMPLES, k, seed=k, dtype=run.precision))
+        ImageRow(f"cluster {name}" if clusters else name, draw_samples(model, SAMPLES, k, seed=k, dtype=run.precision))
         for k, name in enumerate(component_names(run, model, components)[:MAX_ROWS])
     ]
 
 
-def _predictions(run: Run, model: Model) -> dict[str, Any]:
+def shown_images(splits: Splits, model: Model) -> ImageData:
+    """Return the images that a report shows: those held out; or else those of training, without labels that it saw."""
+    if len(splits.test):
+        return splits.test
+    if model.supervised:
+        return splits.train.without_labels()
+    return dataclasses.replace(splits.train, labels=splits.train_truth)
+
+
+def _predictions(run: Run, model: Model, test: ImageData) -> dict[str, Any]:
     splits = run.splits
-    test = splits.test
     log_q = apply(model, model.log_predict, test.images, run.precision, splits.binarize)
     best, predicted = log_q.max(dim=1)
     confidence = best.exp()
@@ -103,9 +114,10 @@ def _predictions(run: Run, model: Model) -> dict[str, Any]:
             parts["classification"] = evaluate_classification(
                 labels, predicted[known], splits.classes, confidence[known]
             )
-            parts["mistakes"] = _mistakes(test, predicted, confidence, known[predicted[known] != labels])
+            parts["mistakes"] = gallery_of_mistakes(test, predicted, confidence, known[predicted[known] != labels])
     elif len(known):
         naming = splits.validation if len(splits.validation) else splits.train
+        naming = naming if len(splits.test) else test
         naming = naming.subset(torch.nonzero(naming.labels >= 0).flatten())
         if len(naming):
             q_naming = apply(model, model.log_predict, naming.images, run.precision, splits.binarize)
@@ -127,7 +139,15 @@ def _clusters(test: ImageData, log_q: Tensor, predicted: Tensor, names: list[str
     return found
 
 
-def _mistakes(test: ImageData, predicted: Tensor, confidence: Tensor, wrong: Tensor) -> Mistakes | None:
+def gallery_of_mistakes(test: ImageData, predicted: Tensor, confidence: Tensor, wrong: Tensor) -> Mistakes | None:
+    """Return the most confident mistakes; None if there is none.
+
+    Args:
+        test: the images that were judged, with their labels.
+        predicted: their predicted classes, int64 (n,).
+        confidence: probability of these, (n,).
+        wrong: indices of the mistakes, int64 (m,).
+    """
     if not len(wrong):
         return None
     shown = wrong[confidence[wrong].argsort(descending=True)[:MISTAKES]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aegean.evaluate.classification import Classification
 from aegean.evaluate.clustering import Clustering
 from aegean.plots.curves import Points
-from aegean.plots.grids import Array
+from aegean.plots.grids import Array, Pixels
 from aegean.report.health import AdversaryHealth
 
 
@@ -85,6 +85,23 @@ class Mistakes:
 
 
 @dataclass(frozen=True, eq=False)
+class Proposals:
+    """Images without label that the model is least sure of, and that differ from each other.
+
+    Attributes:
+        images: shape `(n, c, h, w)`.
+        guesses: names of the classes that it would say.
+        names: of the files, if there are any.
+        confidence: probability of the guess, in [0, 1], shape `(n,)`.
+    """
+
+    images: Array
+    guesses: Sequence[str]
+    confidence: Array
+    names: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Codes:
     """Codes to draw.
 
@@ -108,6 +125,7 @@ class Technical:
     """How the run was made, for the folded part at the end.
 
     Attributes:
+        reasons: why the settings are as they are.
         command: as typed.
         configuration: the whole experiment as YAML.
         versions: by name (aegean, torch, python, commit, ...).
@@ -122,6 +140,7 @@ class Technical:
     hardware: str | None = None
     minutes: float | None = None
     warnings: Sequence[str] = ()
+    reasons: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +152,9 @@ class ReportContent:
         subtitle: one line under it (model, data, seed, date).
         class_names: of classes 0, 1, ...; a class without a name is shown by its number.
         labels: number of training images with a label, and number of training images.
+        findings: the results in plain words, for the very beginning, in place of what the page would say by itself.
         sentences: further plain statements for the beginning.
+        judged: what the images are that are shown and judged, in words.
         classification: predictions against truth on the held-out images.
         clustering: clusters against truth on the held-out images.
         baselines: error in percent of other methods, with the same labels and split, by name.
@@ -142,6 +163,8 @@ class ReportContent:
         clusters: with their most typical members.
         reconstructions: of held-out images.
         mistakes: a gallery of them.
+        proposals: images that should be labelled next.
+        map: images in the plane, each where its code is; uint8 pixels (h, w, 4).
         codes: drawn as points.
         errors: (epoch, percent of the validation images whose class is wrong).
         curves: (epoch, loss) by phase.
@@ -153,7 +176,9 @@ class ReportContent:
     subtitle: str | None = None
     class_names: Sequence[str] = ()
     labels: tuple[int, int] | None = None
+    findings: Sequence[str] = ()
     sentences: Sequence[str] = ()
+    judged: str = "held-out images"
     classification: Classification | None = None
     clustering: Clustering | None = None
     baselines: Mapping[str, float] | None = None
@@ -162,6 +187,8 @@ class ReportContent:
     clusters: Sequence[Cluster] | None = None
     reconstructions: Reconstructions | None = None
     mistakes: Mistakes | None = None
+    proposals: Proposals | None = None
+    map: Pixels | None = None
     codes: Codes | None = None
     errors: Points | None = None
     curves: Mapping[str, Points] | None = None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aegean.data import as_float
+from aegean.data import ImageData, as_float
 from aegean.evaluate.apply import apply
 from aegean.evaluate.neighbours import nearest
 from aegean.models import CategoricalAAE, Model, PixelGAN
@@ -55,9 +55,9 @@ def paper_figures(run: Run, model: Model, samples: Sequence[ImageRow] = ()) -> l
     return figures
 
 
-def code_map(run: Run, model: Model) -> Codes | None:
-    """Place held-out images by their codes, where those have two dimensions or are three probabilities."""
-    shown = run.splits.test.subset(torch.arange(min(len(run.splits.test), HELD_OUT)))
+def code_map(run: Run, model: Model, images: ImageData) -> Codes | None:
+    """Place images by their codes, where those have two dimensions or are three probabilities."""
+    shown = images.subset(torch.arange(min(len(images), HELD_OUT)))
     z = apply(model, model.encode, shown.images, run.precision, run.splits.binarize)
     if isinstance(model, CategoricalAAE):
         if model.heads is None or model.style != 2:

@@ -17,9 +17,18 @@ from aegean.errors import DataError
 from aegean.evaluate.classification import Classification
 from aegean.evaluate.clustering import Clustering
 from aegean.plots.curves import Points, curve_svg, short
-from aegean.plots.grids import Array, drawn_size, gap_beside, image_grid, png_bytes, to_pixels
+from aegean.plots.grids import Array, Pixels, drawn_size, gap_beside, image_grid, png_bytes, to_pixels
 from aegean.plots.latent import codes_svg
-from aegean.report.content import Cluster, Codes, Figure, ImageRow, Mistakes, Reconstructions, ReportContent
+from aegean.report.content import (
+    Cluster,
+    Codes,
+    Figure,
+    ImageRow,
+    Mistakes,
+    Proposals,
+    Reconstructions,
+    ReportContent,
+)
 from aegean.report.health import AdversaryHealth
 
 #: Images are shown this many CSS pixels wide, or about so: enlarged by whole numbers only.
@@ -73,6 +82,8 @@ def render_report(content: ReportContent) -> str:
         measures=_measures(content.clustering),
         reconstructions=_reconstructions(content.reconstructions),
         mistakes=_mistakes(content.mistakes, names),
+        proposals=_proposals(content.proposals),
+        map=None if content.map is None else _map(content.map),
         codes=_codes(content.codes, names),
         curves=[*errors, *losses],
         adversaries=[_adversary(health) for health in content.adversaries or ()],
@@ -95,33 +106,36 @@ def _template() -> Template:
 def lead(content: ReportContent) -> list[str]:
     """Return the plain sentences for the top of the page."""
     names = _Names(content.class_names)
-    sentences = []
+    sentences = list(content.findings[:1])
     if content.classification is not None:
         result = content.classification
         right = result.examples - result.mistakes
-        sentences.append(
-            f"{right:,} of {result.examples:,} held-out images were labelled correctly "
-            f"({percent(result.error_percent, result.examples)} error)."
-        )
+        if not content.findings:
+            sentences.append(
+                f"{right:,} of {result.examples:,} {content.judged} were labelled correctly "
+                f"({percent(result.error_percent, result.examples)} error)."
+            )
         worst = [
             f"{names[true]} taken for {names[predicted]} ({_times(count)})"
             for true, predicted, count in result.most_confused(2)
         ]
         if worst:
             sentences.append(f"Most mistakes: {' and '.join(worst)}.")
-    if content.clustering is not None:
+    sentences += content.findings[1:]
+    if content.clustering is not None and not content.findings:
         found = content.clustering
         right = found.examples - round(found.examples * found.error_percent / 100)
         sentences.append(
             f"{found.clusters} clusters were found without labels; each named after its most typical image, "
-            f"they put {right:,} of {found.examples:,} held-out images into the right class "
+            f"they put {right:,} of {found.examples:,} {content.judged} into the right class "
             f"({percent(found.error_percent, found.examples)} error with K = {found.clusters})."
         )
         if found.collapsed:
             sentences.append(f"{found.collapsed} of the {found.clusters} clusters are empty or nearly so.")
     if content.labels is not None:
         labelled, images = content.labels
-        sentences.append(f"It learned from {images:,} images, {labelled:,} of them with a label.")
+        some = f"{labelled:,}" if labelled else "none"
+        sentences.append(f"It learned from {images:,} images, {some} of them with a label.")
     return [*sentences, *content.sentences]
 
 
@@ -299,6 +313,25 @@ def _mistakes(shown: Mistakes | None, names: _Names) -> list[dict[str, Any]] | N
             }
         )
     return tiles
+
+
+def _proposals(shown: Proposals | None) -> list[dict[str, Any]]:
+    if shown is None:
+        return []
+    return [
+        {
+            "picture": _picture(shown.images[index : index + 1], 1, 1, f"perhaps {guess}"),
+            "guess": guess,
+            "name": shown.names[index] if shown.names is not None else None,
+            "confidence": f"{100 * float(shown.confidence[index]):.0f}\u202f%",
+        }
+        for index, guess in enumerate(shown.guesses)
+    ]
+
+
+def _map(pixels: Pixels) -> Picture:
+    source = "data:image/png;base64," + base64.b64encode(png_bytes(pixels)).decode()
+    return Picture(source, pixels.shape[1], "images, each where its code is", pixelated=False)
 
 
 def _codes(shown: Codes | None, names: _Names) -> Markup | None:
