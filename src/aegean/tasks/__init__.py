@@ -1,9 +1,9 @@
-"""What people want of a folder of images: clusters, classes, coordinates. One call each, from files to report.
+"""What people want of a folder of images: clusters, classes, coordinates. One call each, from files to report::
 
     from aegean.tasks import cluster
 
     result = cluster("photos", clusters=30, minutes=20)
-    print(*result.sentences)
+    print(result.sentences)
 
 The same in steps, which is what the command line does: `prepare` reads the data and chooses every setting,
 `Prepared.create` makes the run's folder, `Run.train` trains, `finish` writes what was wanted.
