@@ -1,4 +1,6 @@
-"""What people want of a folder of images: clusters, classes, coordinates. One call each, from files to report::
+"""What people want of a folder of images: clusters, classes, coordinates. One call each, from files to report.
+
+For example::
 
     from aegean.tasks import cluster
 
