@@ -14,7 +14,7 @@ SOURCE = Path(aegean.__file__).parent
 #: From the bottom to the top. Rooms of one line may not import each other.
 LAYERS = (
     ("errors", "_version"),
-    ("config", "files"),
+    ("config", "files", "processes"),
     ("schedules",),
     ("priors", "likelihoods", "adversary", "nn"),
     ("data",),

@@ -89,6 +89,17 @@ def test_twenty_kills_at_random_moments_lose_no_checkpoint(tmp_path: Path) -> No
     assert [row["epoch"] for row in broken.metrics()] == list(range(1, 5))
 
 
+def test_while_a_step_is_saved_again_it_is_there_at_every_moment(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", TINY)
+    run.train()
+    for moment in itertools.count(1):
+        ended = train_in_child(run.folder, moment)  # nothing is left to train: it only saves
+        assert newest_step(run) == 8, moment
+        if ended == 0:
+            break
+    assert moment > 10
+
+
 def test_two_processes_in_one_folder_are_refused(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", TINY)
     with (run.folder / "README.txt").open("a") as other:

@@ -21,6 +21,7 @@ from aegean.likelihoods import Likelihood
 from aegean.models import Model, create
 from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints, load_trainer_state
+from aegean.train.distributed import ALONE, Processes, join
 from aegean.train.log import read_metrics
 from aegean.train.precision import choose_device, choose_precision
 
@@ -66,28 +67,39 @@ class Run:
             command: what the user typed, kept for the record.
             splits: the data of the experiment, if it is loaded already.
 
+        Of several processes that torchrun has started, the first one makes its run, and the others open it.
+
         Raises:
             OutputError: the folder holds a run already, or cannot be written.
             AegeanError: the data cannot be loaded, or model, data and training do not fit each other.
         """
-        folder = Path(folder)
+        processes = join()
+        folder = Path(processes.text(str(folder)))  # a free folder's name depends on when one looks
+        if processes.first:
+            run = cls(folder, experiment)
+            if splits is not None:
+                run.splits = splits
+            run._write(command, processes)
+            processes.wait()
+            return run
+        processes.wait()
+        return cls.open(folder)
+
+    def _write(self, command: str, processes: Processes) -> None:
+        folder, experiment = self.folder, self.experiment
         if (folder / "experiment.yaml").exists():
             raise OutputError(
                 f"{folder}: holds a run already; choose another folder with --out, or go on with: "
                 f"aegean resume {folder}"
             )
-        run = cls(folder, experiment)
-        if splits is not None:
-            run.splits = splits
-        build_trainer(experiment, run.splits)  # whatever does not fit is found before anything is written
+        build_trainer(experiment, self.splits, None, processes)  # whatever does not fit is found before it writes
         check_writable(folder / "experiment.yaml")
         atomic_write(folder / "README.txt", EXPLANATION.format(title=experiment.title, folder=folder))
         atomic_write(folder / "command.txt", command + "\n")
-        atomic_write_json(folder / "environment.json", run.environment().to_dict())
-        if run.splits.scaler is not None:
-            run.splits.scaler.save(run.folder / SCALER)
+        atomic_write_json(folder / "environment.json", self.environment().to_dict())
+        if self.splits.scaler is not None:
+            self.splits.scaler.save(folder / SCALER)
         atomic_write(folder / "experiment.yaml", experiment.to_yaml())
-        return run
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -213,8 +225,11 @@ class Run:
             OutputError: another process trains in this folder.
             AegeanError: anything that a `Trainer` raises.
         """
+        processes = join()
+        if not processes.first:
+            return self._train(None, processes)
         with self._alone():
-            return self._train(progress)
+            return self._train(progress, processes)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -229,8 +244,8 @@ class Run:
                 raise OutputError(f"{self.folder}: another process trains this run; wait for it, or stop it.")
             yield
 
-    def _train(self, progress: Callable[[Progress], None] | None) -> Outcome:
-        trainer = build_trainer(self.experiment, self.splits, self.folder)
+    def _train(self, progress: Callable[[Progress], None] | None, processes: Processes) -> Outcome:
+        trainer = build_trainer(self.experiment, self.splits, self.folder if processes.first else None, processes)
         if list_checkpoints(self.folder / "checkpoints"):
             trainer.load(self.checkpoint())
 
@@ -240,7 +255,7 @@ class Run:
                 for name, value in evaluate_model(trainer.model, self.splits, "validation", trainer.precision).items()
             }
 
-        return trainer.fit(progress, validate if len(self.splits.validation) else None)
+        return trainer.fit(progress, validate if processes.first and len(self.splits.validation) else None)
 
     def extend(self, epochs: int) -> None:
         """Ask for more (or fewer) epochs in all; `train` then goes on to that number.
@@ -252,7 +267,8 @@ class Run:
         if epochs < done:
             raise ConfigError(f"{self.folder}: {done} epochs are done already; --epochs counts all of them.")
         self.experiment = self.experiment.override({"train.epochs": epochs})
-        atomic_write(self.folder / "experiment.yaml", self.experiment.to_yaml())
+        if join().first:
+            atomic_write(self.folder / "experiment.yaml", self.experiment.to_yaml())
 
     def evaluate(
         self, progress: Advance | None = None, protocols: tuple[ProtocolName, ...] | None = None
@@ -270,13 +286,16 @@ class Run:
         return results
 
 
-def build_trainer(experiment: Experiment, splits: Splits, folder: Path | None = None) -> Trainer:
+def build_trainer(
+    experiment: Experiment, splits: Splits, folder: Path | None = None, processes: Processes = ALONE
+) -> Trainer:
     """Put an experiment's parts together.
 
     Args:
         experiment: all settings.
         splits: the images of `experiment.data`, or others of the same shape.
         folder: for checkpoints and logs; None writes nothing.
+        processes: those that train together.
 
     Raises:
         ConfigError: model, data and training do not fit each other.
@@ -289,7 +308,7 @@ def build_trainer(experiment: Experiment, splits: Splits, folder: Path | None = 
     if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
         for stream in streams.values():
             likelihood.check(stream.batch(0).x)
-    return Trainer(model, settings, streams, folder)
+    return Trainer(model, settings, streams, folder, processes)
 
 
 def free_folder(parent: Path, name: str) -> Path:

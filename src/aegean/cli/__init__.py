@@ -1,6 +1,8 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -8,10 +10,14 @@ import typer
 from aegean._version import __version__
 from aegean.cli.app import app
 from aegean.cli.show import announce_compiling, complain
-from aegean.errors import AegeanError
+from aegean.errors import AegeanError, ConfigError
 
 # Each registers its commands; their order here is that of `aegean --help`.
 from aegean.cli import training, tasks, using, latent, looking  # isort: skip # noqa: F401
+
+
+#: Commands that several processes can do together.
+TOGETHER = ("train", "resume")
 
 
 def main() -> NoReturn:
@@ -37,7 +43,24 @@ def main() -> NoReturn:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
+    if "WORLD_SIZE" in os.environ:
+        _among_processes(context.invoked_subcommand or "")
+
+
+def _among_processes(command: str) -> None:
+    """Let the first of the processes that torchrun has started speak, and refuse what they cannot do together."""
+    from aegean.train.distributed import launched
+
+    rank, size = launched()
+    if size > 1 and command not in TOGETHER:
+        known = " and ".join(f"aegean {name}" for name in TOGETHER)
+        raise ConfigError(f"aegean {command} is for one process; what torchrun can start is {known}.")
+    if rank:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the program ends

@@ -44,6 +44,8 @@ def start(experiment: "Experiment", out: Path | None) -> "Run":
 def train_with_warnings(run: "Run") -> "Outcome":
     """Train with a bar, then print what the training warned of."""
     outcome = train_with_progress(run)
+    if not is_first():
+        raise typer.Exit(130 if outcome.ended == "interrupted" else 0)  # the first process speaks for all
     for warning in outcome.warnings:
         complain(f"warning: {warning}")
     if outcome.ended == "interrupted":
@@ -101,6 +103,13 @@ def write_report(run: "Run", out: Path | None = None, baselines: dict[str, float
     of_a_task = settings_of(run) is not None
     path = write_report(run, out) if of_a_task else build.write_report(run, out, baselines)
     print(f"report: {path.resolve()}")
+
+
+def is_first() -> bool:
+    """Whether this is the first, or the only one, of the processes that torchrun has started."""
+    from aegean.train.distributed import launched
+
+    return launched()[0] == 0
 
 
 def use_threads(threads: int | None) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aegean.config import Config
 from aegean.nn.augment import Affine, Jitter
+from aegean.processes import batch_mean
 
 
 class Consistency(Config):
@@ -60,7 +61,7 @@ def mutual_information(q: Tensor, q_changed: Tensor) -> Tensor:
         q: probabilities of the categories of images, (n, k).
         q_changed: those of the changed images, (n, k).
     """
-    joint = q.t() @ q_changed / len(q)  # (k, k)
+    joint = batch_mean(q.t() @ q_changed / len(q))  # (k, k)
     joint = (joint + joint.t()) / 2
     independent = joint.sum(dim=0) * joint.sum(dim=1, keepdim=True)
     # A joint probability of 0 contributes nothing; the smallest float32 keeps its logarithm finite.

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from aegean.config import Config
+from aegean.processes import all_rows
 
 
 class Affine(Config):
@@ -75,6 +76,6 @@ class Jitter(Config):
         changed = x + self.noise * torch.randn(x.shape, generator=generator, device=x.device)
         if not self.swap:
             return changed
-        others = changed[torch.randperm(len(x), generator=generator, device=x.device)]
+        others = all_rows(changed)[torch.randperm(len(x), generator=generator, device=x.device)]
         taken = torch.rand(x.shape, generator=generator, device=x.device) < self.swap
         return torch.where(taken, others, changed)

@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 
 from aegean.config import Config
 from aegean.priors.base import Device, Positive, Prior, checked_labels
+from aegean.processes import all_rows, own_rows
 
 
 class Categorical(Prior, Config):
@@ -58,9 +59,9 @@ class Categorical(Prior, Config):
         if self.stratified:
             # Systematic sampling: the free rows, in random order, get equally spaced points with one common
             # shift. Rows that have a label are ranked last and so take no point away.
-            rank = (points + ~free).argsort().argsort()
+            rank = own_rows(all_rows(points + ~free).argsort().argsort())
             shift = torch.rand((), generator=generator, device=device, dtype=torch.float64)
-            points = (rank.double() + shift) / free.sum()
+            points = (rank.double() + shift) / all_rows(free.long()).sum()
         cumulative = self._probabilities(device).cumsum(dim=0)
         drawn = torch.searchsorted(cumulative, points).clamp(max=self.categories - 1)
         return one_hot(torch.where(free, drawn, labels), self.categories).float()

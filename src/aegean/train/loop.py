@@ -4,8 +4,6 @@ The loop knows nothing of any model. It prints nothing; the caller is told of pr
 """
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,8 +20,10 @@ from aegean.data.stream import Batch, Stream
 from aegean.errors import CheckpointError, ConfigError, TrainingError, did_you_mean
 from aegean.models.base import Group, Model, Phase, load_weights
 from aegean.train.checkpoint import load_optimizer, load_trainer_state, optimizer_tensors, save_checkpoint
+from aegean.train.distributed import ALONE, Processes, join_batch_norm
 from aegean.train.ema import EMA
 from aegean.train.health import HealthMonitor
+from aegean.train.interruptions import explain_memory, stop_at_signals
 from aegean.train.log import MetricsLog
 from aegean.train.optimizers import Adam, OptimizerConfig, laid_out_like
 from aegean.train.precision import PrecisionName, autocast, choose_device, choose_precision, keep_freed_memory
@@ -93,7 +93,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: `finished`, or `interrupted` by Ctrl-C with everything saved."""
+    """How a training ended: `finished`, or `interrupted` by Ctrl-C or SIGTERM with everything saved."""
 
     ended: Literal["finished", "interrupted"]
     step: int
@@ -127,14 +127,26 @@ class Trainer:
         config: how to train.
         streams: `"images"`, and `"labelled"` where a phase reads it. An epoch is one pass over the images.
         folder: the run's folder, for checkpoints and `metrics.jsonl`; None writes nothing.
+        processes: those that train this model together, each with its rows of every mini-batch. All have the same
+            model and streams; one of them has the folder.
 
     Raises:
-        ConfigError: a phase has no stream or optimiser, or an optimiser names no phase.
+        ConfigError: a phase has no stream or optimiser, an optimiser names no phase, or the processes cannot share a
+            mini-batch equally.
     """
 
     def __init__(
-        self, model: Model, config: TrainConfig, streams: Mapping[str, Stream], folder: Path | None = None
+        self,
+        model: Model,
+        config: TrainConfig,
+        streams: Mapping[str, Stream],
+        folder: Path | None = None,
+        processes: Processes = ALONE,
     ) -> None:
+        self.processes = processes
+        processes.check(streams.values())
+        if processes.size > 1:
+            join_batch_norm(model)
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
         if self.device.type == "cpu":
@@ -160,7 +172,6 @@ class Trainer:
         self._means = _Means()
         self._losses: dict[str, float] = {}
         self._first_bad = {name: torch.full((), -1, device=self.device) for name in self.phases}
-        self._stop = False
 
     def _check_phases(self) -> None:
         count = sum(len(group.phases) for group in self.groups)
@@ -188,8 +199,10 @@ class Trainer:
             for repeat in range(first.repeat):
                 key = (first.stream, repeat)
                 if key not in batches:
-                    batches[key] = self.streams[first.stream].batch(self.step, epoch=epoch, repeat=repeat)
-                self._run_group(group, batches[key])
+                    whole = self.streams[first.stream].batch(self.step, epoch=epoch, repeat=repeat)
+                    batches[key] = self.processes.rows(whole)
+                with self.processes.sharing(batches[key]):
+                    self._run_group(group, batches[key])
         if self.ema is not None:
             self.ema.update()
         self.step += 1
@@ -205,7 +218,9 @@ class Trainer:
             self._record(phase.name, loss)
             keep = shared is not None and phase is not group.phases[-1]
             # Gradients of this phase's networks alone: whatever else the loss touches is neither computed nor changed.
-            gradients = torch.autograd.grad(loss, self.parameters[phase.name], allow_unused=True, retain_graph=keep)
+            gradients = self.processes.mean_gradients(
+                torch.autograd.grad(loss, self.parameters[phase.name], allow_unused=True, retain_graph=keep)
+            )
             if group.simultaneous:
                 waiting.append((phase, gradients))
             else:
@@ -227,10 +242,10 @@ class Trainer:
             weight.grad = None
 
     def _record(self, name: str, loss: Tensor) -> None:
-        value = loss.detach()
-        self._means.add(name, value)
-        for metric, observed in self.model.observed.items():
-            self._means.add(f"{name}/{metric}", observed)
+        names = [name, *(f"{name}/{metric}" for metric in self.model.observed)]
+        value, *observed = self.processes.mean((loss.detach(), *self.model.observed.values()))
+        for metric, tensor in zip(names, (value, *observed), strict=True):
+            self._means.add(metric, tensor)
         self.model.observed = {}
         if self.device.type == "cpu":
             if not math.isfinite(value.item()):
@@ -253,21 +268,6 @@ class Trainer:
             "learning rate, set its clip_norm, or use precision float32."
         )
 
-    @contextmanager
-    def _explain_memory(self) -> Iterator[None]:
-        """Turn what PyTorch raises where memory ends into a sentence."""
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            text = str(error).lower()
-            known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-            if not known and "allocate memory" not in text and "not enough memory" not in text:
-                raise
-            raise TrainingError(
-                f"Training stopped: out of memory at step {self.step}. The last checkpoint is kept. Use a smaller "
-                "train.batch_size or smaller networks, or close other programs; then aegean resume goes on."
-            ) from None
-
     # ---- many steps -----------------------------------------------------------------------------------------------
 
     def fit(
@@ -275,7 +275,7 @@ class Trainer:
         progress: Callable[[Progress], None] | None = None,
         evaluate: Callable[[], Mapping[str, float]] | None = None,
     ) -> Outcome:
-        """Train until `config.epochs` are done, or until Ctrl-C.
+        """Train until `config.epochs` are done, or until Ctrl-C or SIGTERM reaches one of the processes.
 
         Args:
             progress: called a few times a second.
@@ -293,9 +293,10 @@ class Trainer:
         first_step, before = self.step, self.seconds
         started = saved = time.monotonic()
         reported = started - PROGRESS_SECONDS
-        with self._stop_at_interrupt():
-            while self.step < total and not self._stop:
-                with self._explain_memory():
+        self._start_together()
+        with stop_at_signals() as stop:
+            while self.step < total and not self.processes.any(stop.is_set()):
+                with explain_memory(self.step):
                     self.run_step()
                 now = time.monotonic()
                 self.seconds = before + now - started
@@ -314,6 +315,21 @@ class Trainer:
             progress(self._progress(total, (self.seconds - before) / (self.step - first_step)))
         return Outcome(ended, self.step, self.seconds, tuple(self.warnings))
 
+    def _share_noise(self) -> None:
+        state = self.model.rng.get_state()
+        self.processes.copy([state])
+        self.model.rng.set_state(state)
+
+    def _start_together(self) -> None:
+        """Give all processes the weights and the noise of the first one, and check that all are at its step."""
+        step = torch.tensor(self.step)
+        self.processes.copy([step, *self.model.state_dict().values()])
+        self._share_noise()
+        if self.processes.any(int(step) != self.step):
+            raise CheckpointError(
+                "The processes have loaded different checkpoints; let all of them see the same folder of the run."
+            )
+
     def _end_epoch(self, log: MetricsLog | None, evaluate: Callable[[], Mapping[str, float]] | None) -> None:
         self._check_finite()
         epoch = self.step // self.steps_per_epoch
@@ -324,6 +340,7 @@ class Trainer:
         if evaluate and self.config.evaluate_every and epoch % self.config.evaluate_every == 0:
             with self.for_evaluation():
                 metrics |= evaluate()
+        self._share_noise()  # the first process alone has evaluated, and may have drawn
         if log:
             log.append({"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 3), **metrics})
 
@@ -353,25 +370,6 @@ class Trainer:
                     yield
         finally:
             self.model.train()
-
-    @contextmanager
-    def _stop_at_interrupt(self) -> Iterator[None]:
-        """Let the first Ctrl-C end the loop after the current step; the second one ends the program."""
-        self._stop = False
-        if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
-            yield
-            return
-
-        def request_stop(number: int, frame: object) -> None:
-            self._stop = True
-            signal.signal(signal.SIGINT, previous)
-
-        previous = signal.getsignal(signal.SIGINT)
-        signal.signal(signal.SIGINT, request_stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
 
     # ---- state ----------------------------------------------------------------------------------------------------
 

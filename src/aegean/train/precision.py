@@ -1,6 +1,7 @@
 """Devices and number formats: bfloat16 where the hardware computes in it natively, float32 elsewhere."""
 
 import ctypes
+import os
 import sys
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 import torch
 
 from aegean.errors import ConfigError
+from aegean.train.distributed import launched
 
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
@@ -15,11 +17,18 @@ PrecisionName = Literal["auto", "float32", "bfloat16"]
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device of a name; `"auto"` takes a CUDA GPU where there is one.
 
+    Of several processes that torchrun has started, each gets a GPU of its own.
+
     Raises:
-        ConfigError: no such device here.
+        ConfigError: no such device here, or all processes would share one GPU.
     """
+    several = launched()[1] > 1
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if several and name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    elif several and name.startswith("cuda"):
+        raise ConfigError(f"train.device {name!r} is one GPU for all processes; say cuda, and each gets its own.")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
