@@ -35,6 +35,7 @@ EXPLANATION = """\
 {title}
 
 experiment.yaml   every setting; `aegean train experiment.yaml` trains the same again
+task.yaml         what it was made for, by aegean cluster, classify or embed
 command.txt       the command that started this run
 environment.json  versions and hardware
 metrics.jsonl     one line an epoch: losses, and what the phases report

@@ -58,13 +58,13 @@ def test_uncertain_images_that_differ_are_chosen() -> None:
     """Four groups of doubtful images far apart, and many sure ones: one of each group is chosen, no sure one."""
     generator = torch.Generator().manual_seed(0)
     centres = 10 * torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    codes = torch.cat((centres.repeat(8, 1), torch.full((200, 2), 5.0))) + 0.1 * torch.randn(
+    codes = torch.cat((centres.repeat_interleave(8, dim=0), torch.full((200, 2), 5.0))) + 0.1 * torch.randn(
         232, 2, generator=generator
     )
     first = torch.cat((torch.linspace(0.5, 0.6, 32), torch.full((200,), 0.99)))
     probabilities = torch.stack((first, 1 - first), dim=1)
     chosen = choose_next(probabilities, codes, 4)
-    assert sorted((chosen % 4).tolist()) == [0, 1, 2, 3]
+    assert sorted((chosen // 8).tolist()) == [0, 1, 2, 3]
     assert int(chosen.max()) < 32
     doubt = -first[chosen]
     assert (doubt.diff() <= 0).all()

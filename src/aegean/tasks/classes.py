@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aegean.data import ImageData
 from aegean.files import atomic_write_json, write_csv
-from aegean.report.page import error_interval
+from aegean.report.page import error_interval, percent
 from aegean.run import CALIBRATION, Run
 from aegean.tasks.folds import Unseen
 from aegean.tasks.next_labels import choose_next
@@ -57,7 +57,7 @@ class Classes:
         kind = f"held-out {what}" if self.unseen.held_out else f"{what} whose label was hidden"
         found = [
             f"{judged.examples - judged.mistakes:,} of {judged.examples:,} {kind} were labelled correctly: an error of "
-            f"{judged.error_percent:.1f} %, and with 95 % confidence between {low:.1f} and {high:.1f} %."
+            f"{percent(judged.error_percent)}, and with 95\u202f% confidence between {low:.1f} and {percent(high)}."
         ]
         guessing = 100 * (1 - float(self.unseen.labels.bincount().max()) / judged.examples)
         if high >= guessing:
@@ -106,8 +106,8 @@ def write_classes(run: Run, found: Classes) -> list[Path]:
 def _how_estimated(models: int, passes: int) -> str:
     times = "pass" if passes == 1 else "passes"
     if models == 1:
-        return f"They were hidden from one more model, trained for as many passes ({passes})."
+        return f"Labels were hidden from one more model, trained for as many passes ({passes})."
     return (
-        f"They were hidden in turn from {models} models of {passes} {times} each; the model that is kept saw all "
+        f"Labels were hidden in turn from {models} models of {passes} {times} each; the model that is kept saw all "
         "labels, and was trained no shorter, so its error is probably lower."
     )

@@ -1,7 +1,10 @@
 """Which images a person should label next."""
 
+import warnings
+
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 #: So many times as many uncertain images are looked at as are chosen, so that these can differ.
@@ -29,11 +32,13 @@ def choose_next(probabilities: Tensor, codes: Tensor, n: int) -> Tensor:
         return order
     if n == 0:
         return order[:0]
-    looked_at = order[: CANDIDATES * n]
+    looked_at = order[:n]
     features = codes[looked_at].double()
     features = (features - features.mean(dim=0)) / features.std(dim=0).clamp(min=1e-9)
     weights = doubt[looked_at].double().clamp(min=1e-6)
-    groups = KMeans(n, n_init=1, random_state=0).fit(features.numpy(), sample_weight=weights.numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal images make fewer groups than were wanted
+        groups = KMeans(n, n_init=1, random_state=0).fit(features.numpy(), sample_weight=weights.numpy())
     distances = torch.from_numpy(groups.transform(features.numpy()))  # (candidates, n)
     chosen: list[int] = []
     for group in range(n):  # the nearest that no other group has taken
