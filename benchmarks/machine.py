@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 
 def median_seconds(work: Callable[[], object], repeats: int = 7) -> float:
@@ -30,3 +31,21 @@ def memory_bandwidth(megabytes: int = 256) -> float:
     n = megabytes * 1_000_000 // 4
     a, b, out = torch.ones(n), torch.ones(n), torch.empty(n)
     return 3 * 4 * n / median_seconds(lambda: torch.add(a, b, out=out))
+
+
+def convolution_rate(dtype: torch.dtype, batch: int = 100) -> float:
+    """Operations a second of a large convolution, channels last."""
+    x = torch.randn(batch, 64, 28, 28).to(dtype).contiguous(memory_format=torch.channels_last)
+    w = torch.randn(64, 64, 5, 5).to(dtype).contiguous(memory_format=torch.channels_last)
+    return 2 * batch * 784 * 64 * 64 * 25 / median_seconds(lambda: F.conv2d(x, w, padding=2))
+
+
+def steps_per_second(step: Callable[[], object], seconds: float) -> float:
+    """How often a step is done in a second, measured for so many seconds after three steps of warm-up."""
+    for _ in range(3):
+        step()
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        step()
+        done += 1
+    return done / (time.perf_counter() - start)
