@@ -229,12 +229,16 @@ class Run:
         processes = join()
         if not processes.first:
             return self._train(None, processes)
-        with self._alone():
+        with self.alone():
             return self._train(progress, processes)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from training in this folder; the system ends the lock with the process."""
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; the system ends the lock with the process.
+
+        Raises:
+            OutputError: another process trains in it, or it cannot be written.
+        """
         path = self.folder / "README.txt"
         try:
             stream = path.open("a", encoding="utf-8")

@@ -149,6 +149,8 @@ def test_more_labels_go_on_from_the_weights(home: Path, classified: Path) -> Non
     prepared = prepare("classify", home / "photos", labels=[home / "next.csv"], folds=0, out=folder, overrides=SMALL)
     assert len(prepared.splits.labelled) == LABELLED + 5
     assert any(f"with {LABELLED + 5} labels instead of {LABELLED}" in reason for reason in prepared.settings.reasons)
+    with Run.open(folder).alone(), pytest.raises(OutputError, match="another process"):
+        prepared.create()
     run = prepared.create()
     assert all(torch.equal(run.model().state_dict()[name], tensor) for name, tensor in before.items())
     assert (folder / "rounds" / "1" / "predictions.csv").is_file()

@@ -74,16 +74,17 @@ class Round:
         """Move what the round left into a folder of its own.
 
         Raises:
-            OutputError: it cannot be moved.
+            OutputError: it cannot be moved, or another process trains in the folder.
         """
         target = self.run.folder / "rounds" / str(self.number)
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            for name in FILES:
-                if (self.run.folder / name).exists():
-                    (self.run.folder / name).rename(target / name)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another --out.") from None
+        with self.run.alone():
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+                for name in FILES:
+                    if (self.run.folder / name).exists():
+                        (self.run.folder / name).rename(target / name)
+            except OSError as error:
+                raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another --out.") from None
 
     def start(self, run: Run) -> None:
         """Give a new run the weights of this round, as its first checkpoint.
