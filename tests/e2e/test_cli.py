@@ -178,14 +178,18 @@ def test_the_explorer_answers_until_ctrl_c(home: Path) -> None:
     command = [sys.executable, "-u", "-m", "aegean", "explore", "run", "--no-browser", "--n", "50"]
     with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        url = next(line.strip() for line in process.stdout if line.startswith("http://127.0.0.1:"))
+        said = [process.stdout.readline()]  # `communicate` loses what is read ahead, so until the last line
+        while "Ctrl-C ends" not in said[-1]:
+            said.append(process.stdout.readline())
+            assert said[-1], "it ended"
+        url = next(line.strip() for line in said if line.startswith("http://127.0.0.1:"))
         with urllib.request.urlopen(f"{url}session", timeout=60) as reply:  # noqa: S310 - as tested above
             about = json.load(reply)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
     assert len(about["points"]) == 50
     assert (process.returncode, errors) == (0, "")
-    assert "Ctrl-C ends" in output
+    assert output.strip() == "ended"
     assert output.endswith("ended\n")
     line = assert_one_sentence(aegean("explore", "nowhere", cwd=home, check=None))
     assert "no run here" in line

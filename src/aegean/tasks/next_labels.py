@@ -32,7 +32,7 @@ def choose_next(probabilities: Tensor, codes: Tensor, n: int) -> Tensor:
         return order
     if n == 0:
         return order[:0]
-    looked_at = order[:n]
+    looked_at = order[: CANDIDATES * n]
     features = codes[looked_at].double()
     features = (features - features.mean(dim=0)) / features.std(dim=0).clamp(min=1e-9)
     weights = doubt[looked_at].double().clamp(min=1e-6)
