@@ -2,9 +2,11 @@
 
 python -m benchmarks.run            all of them
 python -m benchmarks.run start      one
+python -m benchmarks.run pixelcnn-training --as pixelcnn-training-without-amx    one, kept beside another machine's
 """
 
 import datetime
+import re
 import sys
 from pathlib import Path
 
@@ -43,12 +45,18 @@ BENCHMARKS = {
 
 
 def main(names: list[str]) -> None:
-    """Run benchmarks by name, or all."""
+    """Run benchmarks by name, or all; `--as NAME` after one is the name that its record gets."""
+    kept = ""
+    if "--as" in names:
+        names, (_, *rest) = names[: names.index("--as")], names[names.index("--as") :]
+        if len(names) != 1 or len(rest) != 1 or not re.fullmatch("[a-z0-9-]+", rest[0]):
+            sys.exit("--as stands after one benchmark, and before one name of small letters, digits and hyphens")
+        kept = rest[0]
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
     for name in names or BENCHMARKS:
-        keep(name, BENCHMARKS[name].measure())
+        keep(kept or name, BENCHMARKS[name].measure())
 
 
 def keep(name: str, figures: dict[str, float], write: bool = True) -> None:
