@@ -188,4 +188,4 @@ def test_other_models_and_settings():
     with pytest.raises(DataError, match="at least two"):
         SemiSupervisedClassifier().fit(BLOBS, np.where(KIND == 0, 0, -1))
     timed = AdversarialClusterer(2, minutes=0.005).fit(BLOBS)
-    assert any("minutes are allowed" in reason for reason in timed.reasons_)
+    assert any(" allowed and a step takes" in reason for reason in timed.reasons_)

@@ -432,14 +432,29 @@ def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
     write_csv(path, header, ([name, *(f"{v:.6g}" for v in row)] for name, row in pairs))
 
 
-def write_predictions(path: Path, classes: Sequence[str], data: ImageData, probabilities: Tensor) -> None:
-    """Write predictions as CSV: file, label (a class name, or a cluster's number where there are none), confidence."""
-    confidence, best = probabilities.max(dim=1)
-    rows = (
-        [name, classes[k] if classes else str(k), f"{p:.4f}"]
-        for name, k, p in zip(names_of(data), best.tolist(), confidence.tolist(), strict=True)
-    )
-    write_csv(path, ["file", "label", "confidence"], rows)
+def write_predictions(
+    path: Path, classes: Sequence[str], data: ImageData, probabilities: Tensor, given: Tensor | None = None
+) -> None:
+    """Write predictions as CSV: file, label, confidence, and the probability of each class.
+
+    Args:
+        path: of the file.
+        classes: names of the classes; without any, a label is a cluster's number, and only the confidence is written.
+        data: the images, n of them.
+        probabilities: of classes or clusters, (n, k).
+        given: known classes, int64 (n,), -1 where there is none: a column `given`.
+    """
+    header = ["file", "label", "confidence", *(["given"] if given is not None else []), *(f"p({k})" for k in classes)]
+    confidence, best = (values.tolist() for values in probabilities.max(dim=1))
+    known = [] if given is None else [[classes[k] if k >= 0 else ""] for k in given.tolist()]
+
+    def row(i: int, name: str, q: list[float]) -> list[str]:
+        label = classes[best[i]] if classes else str(best[i])
+        columns = [f"{p:.4f}" for p in q] if classes else []
+        return [name, label, f"{confidence[i]:.4f}", *(known[i] if known else []), *columns]
+
+    names = names_of(data)
+    write_csv(path, header, (row(i, names[i], q) for i, q in enumerate(probabilities.tolist())))
 
 
 def names_of(data: ImageData) -> tuple[str, ...]:

@@ -139,8 +139,11 @@ def test_a_run_can_be_used(home: Path) -> None:
         assert arrays["codes"].shape == (360, 10)
         np.testing.assert_allclose(arrays["codes"].sum(axis=1), 1, rtol=1e-4)
     header, *rows = (home / "predictions.csv").read_text().splitlines()
-    assert header == "file,label,confidence"
+    assert header == "file,label,confidence," + ",".join(f"p({k})" for k in range(10))
     assert len(rows) == 360
+    name, label, confidence, *q = rows[0].split(",")
+    assert (name, q[int(label)], f"{max(map(float, q)):.4f}") == ("0", confidence, confidence)
+    assert sum(map(float, q)) == pytest.approx(1, abs=1e-3)
     assert len((home / "codes.csv").read_text().splitlines()) == 361
 
 

@@ -102,5 +102,6 @@ def within_minutes(experiment: Experiment, splits: Splits, minutes: float) -> tu
     step = (time.monotonic() - started) / steps
     possible = int(PLANNED * 60 * minutes / (step * trainer.steps_per_epoch))
     epochs = max(1, min(possible, LONGEST * experiment.train.epochs))
-    reason = f"{epochs} passes instead, because {minutes:g} minutes are allowed and a step takes {1000 * step:.0f} ms."
+    unit = "minute is" if minutes == 1 else "minutes are"
+    reason = f"{epochs} passes instead, because {minutes:g} {unit} allowed and a step takes {1000 * step:.0f} ms."
     return with_epochs(experiment, epochs), reason

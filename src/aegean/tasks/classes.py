@@ -14,7 +14,7 @@ from aegean.run import CALIBRATION, Run
 from aegean.tasks.folds import Unseen
 from aegean.tasks.next_labels import choose_next
 from aegean.tasks.settings import TaskSettings
-from aegean.use import codes, names_of, predictions
+from aegean.use import codes, names_of, predictions, write_predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +88,8 @@ def write_classes(run: Run, found: Classes) -> list[Path]:
     data, names = found.data, names_of(found.data)
     confidence, best = (values.tolist() for values in found.q.max(dim=1))
     kinds = data.class_names
-    table = run.folder / "predictions.csv"
-    header = ["file", "label", "confidence", "given", *(f"p({kind})" for kind in kinds)]
-    rows = (
-        [name, kinds[best[i]], f"{confidence[i]:.4f}", kinds[label] if label >= 0 else "", *(f"{p:.4f}" for p in q)]
-        for i, (name, label, q) in enumerate(zip(names, data.labels.tolist(), found.q.tolist(), strict=True))
-    )
-    write_csv(table, header, rows)
-    files = [table]
+    files = [run.folder / "predictions.csv"]
+    write_predictions(files[0], kinds, data, found.q, given=data.labels)
     if len(found.next):
         files.append(run.folder / "label-next.csv")
         proposed = ([names[i], "", kinds[best[i]], f"{confidence[i]:.4f}"] for i in found.next.tolist())
