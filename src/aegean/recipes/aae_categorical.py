@@ -129,7 +129,7 @@ def aae_mnist_16_consistent() -> Experiment:
 
 
 def aae_mnist_30_consistent() -> Experiment:
-    """30 clusters with the consistency term and a convolutional encoder; 14 epochs, as clusters still improve after 8."""
+    """30 clusters with the consistency term and a convolutional encoder; they still improve after 8 epochs."""
     epochs = 14
     return _consistent_clusters(aae_mnist_30()).override(
         {"train.epochs": epochs, "train.optimizers": _falling_rates(epochs)}
