@@ -85,7 +85,7 @@ SMALL_MODELS = {
         decoder=_PIXELCNN,
         discriminator=SMALL,
         supervised=True,
-        consistency=Consistency(),
+        consistency=Consistency(neighbours=2, neighbour_epochs=1),
     ),
     "pixelgan-free": PixelGANConfig(  # nothing shapes the code
         prior=Categorical(categories=3), encoder=_ENCODER, decoder=_PIXELCNN, discriminator=SMALL, adversarial=False

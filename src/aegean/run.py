@@ -19,6 +19,7 @@ from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable, lock, read_bounded
 from aegean.likelihoods import Likelihood
 from aegean.models import Model, create
+from aegean.models.consistency import neighbours_of
 from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints, load_trainer_state
 from aegean.train.distributed import ALONE, Processes, join
@@ -308,7 +309,8 @@ def build_trainer(
     """
     settings = experiment.train
     model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
-    streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed)
+    neighbours = neighbours_of(experiment.model)
+    streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed, neighbours)
     likelihood = getattr(model, "likelihood", None)
     if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
         for stream in streams.values():

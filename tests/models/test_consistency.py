@@ -20,13 +20,17 @@ def images() -> Tensor:
     return make_splits().streams(N, 6, seed=0)["images"].batch(0).x
 
 
+def batch_of(x: Tensor, near: Tensor | None = None, epoch: float = 0.0) -> Batch:
+    return Batch(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)), epoch, near)
+
+
 def mean_of_halves(x: Tensor) -> Tensor:
     """Logits that depend on where an image is bright."""
     return 20 * torch.stack((x[:, 0, :4].mean((1, 2)), x[:, 0, 4:].mean((1, 2))), dim=1)
 
 
 def test_the_divergence_is_zero_where_nothing_changes() -> None:
-    loss = Consistency(change=STILL, agreement="divergence").loss(images(), mean_of_halves, lambda x: x)
+    loss = Consistency(change=STILL, agreement="divergence").loss(batch_of(images()), mean_of_halves, lambda x: x)
     torch.testing.assert_close(loss, torch.zeros(N), atol=1e-6, rtol=0)
 
 
@@ -39,7 +43,7 @@ def test_the_divergence_is_that_of_the_changed_from_the_plain_image_and_teaches_
         seen.append(batch)
         return scale * mean_of_halves(batch)
 
-    loss = consistency.loss(x, logits, lambda x: x + 1, torch.Generator().manual_seed(0))
+    loss = consistency.loss(batch_of(x), logits, lambda x: x + 1, torch.Generator().manual_seed(0))
     changed = consistency.change.apply(x, torch.Generator().manual_seed(0)) + 1
     assert torch.equal(seen[0], changed)  # with noise
     assert torch.equal(seen[1], x)  # without
@@ -49,6 +53,25 @@ def test_the_divergence_is_that_of_the_changed_from_the_plain_image_and_teaches_
     (gradient,) = torch.autograd.grad(loss.sum(), scale)
     wanted = (mean_of_halves(changed).softmax(1) - target) * mean_of_halves(changed)
     torch.testing.assert_close(gradient, wanted.sum(0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("epoch", "neighbour"), [(0.0, True), (1.9, True), (2.0, False)])
+def test_a_changed_neighbour_takes_the_place_of_the_changed_image_for_some_epochs(
+    epoch: float, neighbour: bool
+) -> None:
+    x = images()
+    near = x.roll(1, dims=0)
+    consistency = Consistency(change=STILL, neighbours=2, neighbour_epochs=2)
+    loss = consistency.loss(batch_of(x, near, epoch), mean_of_halves, lambda x: x)
+    q, other = mean_of_halves(x).softmax(1), mean_of_halves(near if neighbour else x).softmax(1)
+    torch.testing.assert_close(loss, -mutual_information(q, other).expand(N), atol=1e-5, rtol=1e-4)
+    assert not torch.equal(q, other) or not neighbour
+
+
+@pytest.mark.parametrize("settings", [{"neighbours": 5}, {"neighbour_epochs": 2}])
+def test_neighbours_and_their_epochs_go_together(settings: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="go together"):
+        Consistency.from_dict(settings)
 
 
 def test_information_is_that_of_the_two_categories() -> None:
@@ -78,7 +101,7 @@ def test_information_is_that_of_the_joint_distribution() -> None:
 )
 def test_models_compare_the_changed_image_with_the_plain_one(name: str) -> None:
     model = create(SMALL_MODELS[name], (1, 8, 8), 3, seed=0)
-    batch = Batch(images(), torch.zeros(N, dtype=torch.int64), torch.arange(N), 0.0)
+    batch = batch_of(images())
     assert {phase.name for phase in model.all_phases()} >= {"agree"}
     loss = model.consistency_loss(batch)
     assert loss.shape == (N,)

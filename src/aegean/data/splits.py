@@ -13,6 +13,7 @@ from torch import Tensor
 from aegean.config import Config
 from aegean.data.images import Binarize, ImageData
 from aegean.data.labels import balanced_subset, stratified_split
+from aegean.data.neighbours import nearest
 from aegean.data.scaling import FeatureScaler
 from aegean.data.stream import Stream
 from aegean.errors import DataError
@@ -89,15 +90,25 @@ class Splits:
         """Indices of the training images whose labels training may use; int64, ascending."""
         return torch.nonzero(self.train.labels >= 0).flatten()
 
-    def streams(self, batch_size: int, labelled_batch_size: int, seed: int) -> dict[str, Stream]:
+    def streams(self, batch_size: int, labelled_batch_size: int, seed: int, neighbours: int = 0) -> dict[str, Stream]:
         """Return the mini-batches of training.
+
+        Args:
+            batch_size: of the pool.
+            labelled_batch_size: of the labelled images.
+            seed: of the order.
+            neighbours: the pool's mini-batches come with one of so many images that look alike, for each image.
 
         Returns:
             `"images"`, the pool, and `"labelled"`, the labelled images, if there are any.
+
+        Raises:
+            ConfigError: there are fewer images than neighbours.
         """
         whole = len(self.pool) == len(self.train)
         images = self.train if whole else self.train.subset(self.pool)
-        streams = {"images": Stream(images, batch_size, seed, "images", self.binarize)}
+        alike = nearest(images.images, neighbours) if neighbours else None
+        streams = {"images": Stream(images, batch_size, seed, "images", self.binarize, alike)}
         if len(self.labelled):
             labelled = self.train.subset(self.labelled)
             streams["labelled"] = Stream(labelled, labelled_batch_size, seed, "labelled", self.binarize)

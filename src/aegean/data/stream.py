@@ -21,12 +21,14 @@ class Batch:
         y: labels, int64, shape (n,); -1 = unlabelled.
         index: positions in the stream's data, int64, shape (n,).
         epoch: how many passes over the images training has made, with its fraction.
+        near: of each image another one that looks alike, as `x`; None where the stream knows of none.
     """
 
     x: Tensor
     y: Tensor
     index: Tensor
     epoch: float
+    near: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class Stream:
         seed: of the order, and of the draws of `binarize="sample"`.
         name: tells streams of one seed apart.
         binarize: see `aegean.data.images.as_float`; "sample" draws anew at every visit.
+        neighbours: of each image the indices of some that look alike, int64, shape (n, k); at every visit, one of them
+            is drawn (`aegean.data.neighbours`). None does without.
 
     Raises:
         ConfigError: there is no image, or a batch would be empty.
@@ -53,6 +57,7 @@ class Stream:
     seed: int
     name: str = "images"
     binarize: Binarize = None
+    neighbours: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.data) == 0:
@@ -78,16 +83,24 @@ class Stream:
         key = (self.seed, *self.name.encode(), repeat)
         order = _order(len(self.data), self.batch_size, (*key, own_epoch), self.data.images.device)
         index = order[place * self.batch_size : (place + 1) * self.batch_size].clone()
-        generator = None
-        if self.binarize == "sample":
+        generator, near = None, None
+        if self.binarize == "sample" or self.neighbours is not None:
             seed = np.random.SeedSequence((*key, step)).generate_state(1, np.uint64)[0]
             generator = torch.Generator(self.data.images.device).manual_seed(int(seed))
         x = as_float(self.data.images[index], self.binarize, generator)  # (n, c, h, w)
-        return Batch(x, self.data.labels[index], index, step / self.steps_per_epoch if epoch is None else epoch)
+        if self.neighbours is not None:
+            drawn = torch.randint(
+                self.neighbours.shape[1], (len(index), 1), generator=generator, device=self.neighbours.device
+            )
+            other = self.neighbours[index].gather(1, drawn).flatten()
+            near = as_float(self.data.images[other], self.binarize, generator)
+        own = step / self.steps_per_epoch
+        return Batch(x, self.data.labels[index], index, own if epoch is None else epoch, near)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its data on a device, moved once and whole."""
-        return replace(self, data=self.data.to(device))
+        neighbours = None if self.neighbours is None else self.neighbours.to(device)
+        return replace(self, data=self.data.to(device), neighbours=neighbours)
 
 
 @lru_cache(maxsize=8)

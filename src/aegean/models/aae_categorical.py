@@ -193,7 +193,7 @@ class CategoricalAAE(Autoencoder):
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        return self.config.consistency.loss(batch.x, lambda x: self._infer(x)[0], self.corrupt, self.rng)
+        return self.config.consistency.loss(batch, lambda x: self._infer(x)[0], self.corrupt, self.rng)
 
     def separation_loss(self, batch: Batch) -> Tensor:
         """By how much cluster heads are closer than `heads`, summed over all pairs; the same number (n,) times."""

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from aegean.config import Config
+from aegean.data.stream import Batch
 from aegean.nn.augment import Affine, Jitter
 from aegean.processes import batch_mean
 
@@ -19,14 +21,26 @@ class Consistency(Config):
         agreement: minus the mutual `"information"` of the two categories, which needs no labels and uses all categories
             (Ji et al., 2019); or the `"divergence"` of q(y|x') from q(y|x), which only labels keep from putting all
             images into one category.
+        neighbours: x' is a changed copy of one of so many images that look most like x, drawn anew at each visit
+            (Van Gansbeke et al., 2020, who find them by learnt features): what differs by more than a small change, a
+            crossed seven and a plain one, is linked by what lies between. 0: of x itself.
+        neighbour_epochs: until when; afterwards, x' is a changed copy of x, as a few neighbours are of other classes.
     """
 
     change: Affine | Jitter = Affine()
     agreement: Literal["information", "divergence"] = "information"
+    neighbours: int = Field(default=0, ge=0)
+    neighbour_epochs: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Consistency":
+        if bool(self.neighbours) != bool(self.neighbour_epochs):
+            raise ValueError("neighbours and neighbour_epochs go together; set both, or leave both at 0.")
+        return self
 
     def loss(
         self,
-        x: Tensor,
+        batch: Batch,
         logits: Callable[[Tensor], Tensor],
         corrupt: Callable[[Tensor], Tensor],
         generator: torch.Generator | None = None,
@@ -36,12 +50,14 @@ class Consistency(Config):
         No gradient flows into q(y|x) of the divergence.
 
         Args:
-            x: images, (n, c, h, w).
+            batch: images, (n, c, h, w), with neighbours if the settings ask for them.
             logits: of q(y|x), (n, c, h, w) to (n, k).
             corrupt: adds the encoder's input noise, as the other phases do; not to the target of the divergence.
             generator: of the changes.
         """
-        changed = logits(corrupt(self.change.apply(x, generator))).log_softmax(dim=1)
+        x = batch.x
+        other = batch.near if batch.near is not None and batch.epoch < self.neighbour_epochs else x
+        changed = logits(corrupt(self.change.apply(other, generator))).log_softmax(dim=1)
         if self.agreement == "information":
             return -mutual_information(logits(corrupt(x)).softmax(dim=1), changed.exp()).expand(len(x))
         with torch.no_grad():
@@ -52,6 +68,12 @@ class Consistency(Config):
 def changed(consistency: Consistency | None, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return changed copies of labelled images, (n, c, h, w), or the images themselves where there is no such term."""
     return x if consistency is None else consistency.change.apply(x, generator)
+
+
+def neighbours_of(config: Config) -> int:
+    """Return how many neighbours of each training image a model's settings ask for."""
+    consistency = getattr(config, "consistency", None)
+    return consistency.neighbours if isinstance(consistency, Consistency) else 0
 
 
 def mutual_information(q: Tensor, q_changed: Tensor) -> Tensor:

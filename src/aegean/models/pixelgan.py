@@ -178,7 +178,7 @@ class PixelGAN(Model):
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        return self.config.consistency.loss(batch.x, lambda x: self.encoder(x).float(), self.corrupt, self.rng)
+        return self.config.consistency.loss(batch, lambda x: self.encoder(x).float(), self.corrupt, self.rng)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes without noise: class probabilities (n, k), or continuous codes (n, d)."""

@@ -103,7 +103,7 @@ class TwoWay(Model):
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        return self.config.consistency.loss(batch.x, self.draw_logits, self.corrupt, self.rng)
+        return self.config.consistency.loss(batch, self.draw_logits, self.corrupt, self.rng)
 
     def draw_logits(self, x: Tensor) -> Tensor:
         """Logits of the categories with a draw of e, (n, c, h, w) to (n, k)."""

@@ -67,7 +67,8 @@ class Processes:
             return batch
         n = len(batch.x) // self.size
         own = slice(self.rank * n, (self.rank + 1) * n)
-        return Batch(batch.x[own], batch.y[own], batch.index[own], batch.epoch)
+        near = None if batch.near is None else batch.near[own]
+        return Batch(batch.x[own], batch.y[own], batch.index[own], batch.epoch, near)
 
     def sharing(self, batch: Batch) -> AbstractContextManager[None]:
         """Return the context of all computation on a mini-batch, see `aegean.processes.sharing`."""

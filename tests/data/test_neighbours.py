@@ -1,0 +1,70 @@
+"""Images that look alike."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from aegean.data.neighbours import BLOCK, nearest
+from aegean.data.stream import Stream
+from aegean.errors import ConfigError
+from conftest import make_splits
+
+
+def test_neighbours_are_those_of_a_naive_search() -> None:
+    """Fewer numbers than principal components: distances are those of the smoothed images."""
+    x = torch.randint(0, 256, (40, 2, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    rows = functional.avg_pool2d(x.float(), 3, stride=1, padding=1).flatten(1)
+    distance = torch.cdist(rows, rows).fill_diagonal_(torch.inf)
+    assert torch.equal(nearest(x, 3), distance.argsort(dim=1)[:, :3])
+
+
+def test_neighbours_of_vectors_are_not_smoothed() -> None:
+    x = torch.randn(40, 6, 1, 1, generator=torch.Generator().manual_seed(0))
+    distance = torch.cdist(x.flatten(1), x.flatten(1)).fill_diagonal_(torch.inf)
+    assert torch.equal(nearest(x, 3), distance.argsort(dim=1)[:, :3])
+
+
+def test_large_images_and_many_blocks() -> None:
+    """Pairs of equal images are each other's neighbours, whatever their size; none is its own."""
+    for shape in ((6, 3, 70, 50), (BLOCK // 2 + 1, 1, 6, 6)):
+        x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        found = nearest(torch.cat((x, x)), 2)
+        place = torch.arange(2 * len(x))
+        assert torch.equal(found[:, 0], (place + len(x)) % (2 * len(x)))
+        assert not (found == place[:, None]).any()
+
+
+@pytest.mark.parametrize("count", [0, 10])
+def test_more_neighbours_than_images_are_refused(count: int) -> None:
+    with pytest.raises(ConfigError, match="neighbours of each of 10"):
+        nearest(torch.zeros(10, 1, 4, 4, dtype=torch.uint8), count)
+
+
+@pytest.mark.parametrize("binarize", [None, "sample", "threshold"])
+def test_mini_batches_come_with_one_of_the_neighbours_drawn_anew(binarize: str | None) -> None:
+    data = make_splits().train
+    alike = torch.stack([torch.arange(len(data)).roll(shift) for shift in (1, 2)], dim=1)
+    stream = Stream(data, 6, 0, "images", binarize, alike)  # type: ignore[arg-type]
+    drawn = set()
+    for step in range(8):
+        batch, again = stream.batch(step), stream.batch(step)
+        assert batch.near is not None
+        assert again.near is not None
+        assert torch.equal(batch.near, again.near)  # a pure function of the step
+        if binarize == "sample":
+            assert set(batch.near.unique().tolist()) <= {0.0, 1.0}
+            continue
+        level = (lambda x: (x > 0.5).float()) if binarize else (lambda x: x)
+        for image, index in zip(batch.near, batch.index.tolist(), strict=True):
+            of = [torch.equal(image, level(data.images[other].float() / 255)) for other in alike[index].tolist()]
+            assert any(of)
+            drawn |= {of.index(True)}
+    assert binarize == "sample" or drawn == {0, 1}
+
+
+def test_a_stream_without_neighbours_is_what_it_was() -> None:
+    data = make_splits().train
+    alike = torch.zeros(len(data), 1, dtype=torch.int64)
+    with_them, without = Stream(data, 6, 0, neighbours=alike).batch(3), Stream(data, 6, 0).batch(3)
+    assert torch.equal(with_them.x, without.x)
+    assert without.near is None
