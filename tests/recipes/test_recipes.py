@@ -120,7 +120,7 @@ def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper_and
         "pixelgan-mnist-gaussian", "pixelcnn-mnist", "pixelgan-mnist-100", "pixelgan-mnist-100-grey",
         "pixelgan-mnist-100-consistent", "gan-mnist", "gan-mnist-kl", "gan-mnist-reverse-kl",
         "gan-mnist-jensen-shannon", "infogan-mnist", "implicit-mnist-100", "flipped-implicit-mnist-10",
-        "implicit-mnist-100-consistent", "flipped-implicit-mnist-10-consistent",
+        "implicit-mnist-100-neighbours", "flipped-implicit-mnist-10-neighbours", "pixelgan-mnist-100-neighbours",
     }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def test_figure_2_asks_what_reconstructions_share_and_the_toys_have_their_number
         "stochastic-reconstruction": {
             "implicit-mnist-20d", "implicit-mnist-10d", "implicit-mnist-5d", "implicit-svhn-150d", "implicit-svhn-75d",
         },
-        "category-draws": {"flipped-implicit-mnist-10", "flipped-implicit-mnist-10-consistent"},
+        "category-draws": {"flipped-implicit-mnist-10", "flipped-implicit-mnist-10-neighbours"},
         "mode-information": {"gan-points", "implicit-points"},
         "posterior-divergence": {"infogan-points", "flipped-implicit-points"},
     }  # fmt: skip
@@ -168,9 +168,9 @@ def test_the_implicit_autoencoders_settings_are_kept() -> None:
 def test_rows_are_what_their_names_say() -> None:
     for name in names():
         experiment = get(name)
-        if name.endswith("-consistent"):
+        if name.endswith(("-consistent", "-neighbours")):
             assert experiment.row == "extended"
-            assert experiment.model.consistency is not None  # type: ignore[union-attr]
+            assert bool(experiment.model.consistency.neighbours) == name.endswith("-neighbours")  # type: ignore[union-attr]
         elif name.endswith("-stable"):
             assert experiment.row == "stabilised"
             assert getattr(experiment.model, "consistency", None) is None  # which most models do not know

@@ -14,7 +14,7 @@ from aegean.experiment import Experiment
 from aegean.models import CategoricalAAEConfig
 from aegean.nn import MLPConfig
 from aegean.priors import Categorical, Gaussian
-from aegean.recipes.consistent import LARGE, consistent
+from aegean.recipes.consistent import LARGE, consistent, with_neighbours
 from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -134,6 +134,21 @@ def aae_mnist_30_consistent() -> Experiment:
     return _consistent_clusters(aae_mnist_30()).override(
         {"train.epochs": epochs, "train.optimizers": _falling_rates(epochs)}
     )
+
+
+def aae_mnist_100_neighbours() -> Experiment:
+    """100 labels with the consistency term, linked by neighbours."""
+    return with_neighbours(aae_mnist_100_consistent())
+
+
+def aae_mnist_16_neighbours() -> Experiment:
+    """16 clusters with the consistency term, linked by neighbours."""
+    return with_neighbours(aae_mnist_16_consistent())
+
+
+def aae_mnist_30_neighbours() -> Experiment:
+    """30 clusters with the consistency term, linked by neighbours."""
+    return with_neighbours(aae_mnist_30_consistent())
 
 
 # ---- style and content: figure 5 -----------------------------------------------------------------------------------
@@ -324,6 +339,9 @@ RECIPES = (
     aae_mnist_30,
     aae_mnist_16_consistent,
     aae_mnist_30_consistent,
+    aae_mnist_100_neighbours,
+    aae_mnist_16_neighbours,
+    aae_mnist_30_neighbours,
     aae_mnist_style,
     aae_mnist_style_independent,
     aae_svhn_style,

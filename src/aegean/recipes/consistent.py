@@ -51,3 +51,19 @@ def falling_rates(experiment: Experiment, epochs: int = 10) -> TrainConfig:
             "optimizers": {name: optimizer.to_dict() for name, optimizer in optimizers.items()},
         }
     )
+
+
+def with_neighbours(experiment: Experiment) -> Experiment:
+    """For the first half of training, the other image of a pair is one of the five that look most like the first.
+
+    Args:
+        experiment: with the consistency term.
+    """
+    return experiment.override(
+        {
+            "name": experiment.name.replace("-consistent", "-neighbours"),
+            "title": f"{experiment.title}, linked by neighbours",
+            "model.consistency.neighbours": 5,
+            "model.consistency.neighbour_epochs": experiment.train.epochs / 2,
+        }
+    )

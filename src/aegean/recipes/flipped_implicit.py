@@ -8,7 +8,7 @@ from aegean.experiment import Experiment
 from aegean.models import FlippedImplicitAutoencoderConfig
 from aegean.nn import ImageDiscriminatorConfig, StridedDecoderConfig, StridedEncoderConfig
 from aegean.priors import Categorical, Gaussian
-from aegean.recipes.consistent import LARGE, consistent, falling_rates
+from aegean.recipes.consistent import LARGE, consistent, falling_rates, with_neighbours
 from aegean.train import Adam, TrainConfig
 
 
@@ -52,12 +52,14 @@ def flipped_implicit_mnist_10() -> Experiment:
     )
 
 
-def flipped_implicit_mnist_10_consistent() -> Experiment:
-    """Ten clusters with the consistency term: the encoder sees images of the data, too."""
+def flipped_implicit_mnist_10_neighbours() -> Experiment:
+    """Ten clusters with the consistency term, linked by neighbours: the encoder sees images of the data, too."""
     experiment = flipped_implicit_mnist_10()
-    return consistent(experiment, LARGE).override(
-        {"model.prior.stratified": True, "train": falling_rates(experiment).to_dict()}
+    return with_neighbours(
+        consistent(experiment, LARGE).override(
+            {"model.prior.stratified": True, "train": falling_rates(experiment).to_dict()}
+        )
     )
 
 
-RECIPES = (flipped_implicit_mnist_15d, flipped_implicit_mnist_10, flipped_implicit_mnist_10_consistent)
+RECIPES = (flipped_implicit_mnist_15d, flipped_implicit_mnist_10, flipped_implicit_mnist_10_neighbours)

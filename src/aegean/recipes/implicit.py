@@ -11,7 +11,7 @@ from aegean.models import ImplicitAutoencoderConfig
 from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig, StridedEncoderConfig
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian
-from aegean.recipes.consistent import LARGE, consistent, falling_rates
+from aegean.recipes.consistent import LARGE, consistent, falling_rates, with_neighbours
 from aegean.train import Adam, TrainConfig
 
 _ADAM = Adam(rate=2e-4, betas=(0.5, 0.999))
@@ -225,14 +225,14 @@ def implicit_svhn_1000() -> Experiment:
 # ---- extended: the consistency term ----------------------------------------------------------------------------------
 
 
-def implicit_mnist_30_consistent() -> Experiment:
-    """30 clusters with the consistency term."""
-    return _consistent(implicit_mnist_30(), LARGE)
+def implicit_mnist_30_neighbours() -> Experiment:
+    """30 clusters with the consistency term, linked by neighbours."""
+    return with_neighbours(_consistent(implicit_mnist_30(), LARGE))
 
 
-def implicit_mnist_100_consistent() -> Experiment:
-    """100 labels with the consistency term."""
-    return _consistent(implicit_mnist_100())
+def implicit_mnist_100_neighbours() -> Experiment:
+    """100 labels with the consistency term, linked by neighbours."""
+    return with_neighbours(_consistent(implicit_mnist_100()))
 
 
 def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
@@ -262,6 +262,6 @@ RECIPES = (
     implicit_mnist_30,
     implicit_mnist_100,
     implicit_svhn_1000,
-    implicit_mnist_30_consistent,
-    implicit_mnist_100_consistent,
+    implicit_mnist_30_neighbours,
+    implicit_mnist_100_neighbours,
 )

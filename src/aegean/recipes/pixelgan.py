@@ -10,7 +10,7 @@ from aegean.models import PixelGANConfig
 from aegean.nn import ConvEncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical
-from aegean.recipes.consistent import LARGE, consistent
+from aegean.recipes.consistent import LARGE, consistent, with_neighbours
 from aegean.schedules import Anneal
 from aegean.train import SGD, Adam, TrainConfig
 
@@ -247,6 +247,31 @@ def pixelgan_mnist_three_consistent() -> Experiment:
     return _consistent_clusters(pixelgan_mnist_three()).override({"model.encoder.batch_norm": "hidden"})
 
 
+def pixelgan_mnist_100_neighbours() -> Experiment:
+    """100 labels with the consistency term, linked by neighbours."""
+    return with_neighbours(pixelgan_mnist_100_consistent())
+
+
+def pixelgan_mnist_50_neighbours() -> Experiment:
+    """50 labels with the consistency term, linked by neighbours."""
+    return with_neighbours(pixelgan_mnist_50_consistent())
+
+
+def pixelgan_mnist_20_neighbours() -> Experiment:
+    """20 labels with the consistency term, linked by neighbours."""
+    return with_neighbours(pixelgan_mnist_20_consistent())
+
+
+def pixelgan_mnist_30_neighbours() -> Experiment:
+    """30 clusters with the consistency term, linked by neighbours."""
+    return with_neighbours(pixelgan_mnist_30_consistent())
+
+
+def pixelgan_mnist_three_neighbours() -> Experiment:
+    """Three digits in three clusters with the consistency term, linked by neighbours."""
+    return with_neighbours(pixelgan_mnist_three_consistent())
+
+
 def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
     """What held for the AAE (`aegean.recipes.aae_categorical`): its encoder, and its rates.
 
@@ -321,4 +346,9 @@ RECIPES = (
     pixelgan_mnist_100_consistent,
     pixelgan_mnist_30_consistent,
     pixelgan_mnist_three_consistent,
+    pixelgan_mnist_20_neighbours,
+    pixelgan_mnist_50_neighbours,
+    pixelgan_mnist_100_neighbours,
+    pixelgan_mnist_30_neighbours,
+    pixelgan_mnist_three_neighbours,
 )
