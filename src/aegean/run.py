@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -314,7 +315,7 @@ def build_trainer(
     likelihood = getattr(model, "likelihood", None)
     if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
         for stream in streams.values():
-            likelihood.check(stream.batch(0).x)
+            likelihood.check(replace(stream, neighbours=0).batch(0).x)
     return Trainer(model, settings, streams, folder, processes)
 
 

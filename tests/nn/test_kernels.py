@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from aegean.cli.show import announce_compiling
+from aegean.cli.show import announce_waits
 from aegean.nn import PixelCNNConfig, kernels
 from aegean.nn.kernels import causal_layers
 from aegean.nn.kernels.batch_norm_relu import BatchNormReLU
@@ -304,7 +304,7 @@ def test_the_command_line_says_once_that_kernels_are_compiled(monkeypatch, tmp_p
     try:
         kernels.library("max_pool", torch.float32)
         assert capsys.readouterr() == ("", "")  # the library itself says nothing
-        announce_compiling()
+        announce_waits()
         kernels.library("causal_pixel", torch.float32)
         kernels.library("causal_layers", torch.float32)
         out, err = capsys.readouterr()

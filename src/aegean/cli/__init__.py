@@ -9,7 +9,7 @@ import typer
 
 from aegean._version import __version__
 from aegean.cli.app import app
-from aegean.cli.show import announce_compiling, complain
+from aegean.cli.show import announce_waits, complain
 from aegean.errors import AegeanError, ConfigError
 
 # Each registers its commands; their order here is that of `aegean --help`.
@@ -22,7 +22,7 @@ TOGETHER = ("train", "resume")
 
 def main() -> NoReturn:
     """Run the command line; errors of use end with one sentence and status 2."""
-    announce_compiling()
+    announce_waits()
     try:
         ended = app(standalone_mode=False)
     except AegeanError as error:

@@ -29,11 +29,12 @@ class SayOnce(logging.Handler):
             complain(record.getMessage())
 
 
-def announce_compiling() -> None:
-    """Say so when kernels are compiled, because the first step then waits for some seconds."""
-    logger = logging.getLogger("aegean.nn.kernels")
-    logger.setLevel(logging.INFO)
-    logger.handlers = [SayOnce()]
+def announce_waits() -> None:
+    """Say so when the first step waits for some seconds: kernels are compiled, or images that look alike are found."""
+    for name in ("aegean.nn.kernels", "aegean.data.neighbours"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers = [SayOnce()]
 
 
 def train_with_progress(run: "Run") -> "Outcome":

@@ -13,7 +13,6 @@ from torch import Tensor
 from aegean.config import Config
 from aegean.data.images import Binarize, ImageData
 from aegean.data.labels import balanced_subset, stratified_split
-from aegean.data.neighbours import nearest
 from aegean.data.scaling import FeatureScaler
 from aegean.data.stream import Stream
 from aegean.errors import DataError
@@ -107,8 +106,7 @@ class Splits:
         """
         whole = len(self.pool) == len(self.train)
         images = self.train if whole else self.train.subset(self.pool)
-        alike = nearest(images.images, neighbours) if neighbours else None
-        streams = {"images": Stream(images, batch_size, seed, "images", self.binarize, alike)}
+        streams = {"images": Stream(images, batch_size, seed, "images", self.binarize, neighbours)}
         if len(self.labelled):
             labelled = self.train.subset(self.labelled)
             streams["labelled"] = Stream(labelled, labelled_batch_size, seed, "labelled", self.binarize)

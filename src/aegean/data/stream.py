@@ -1,7 +1,7 @@
 """Mini-batches as a pure function of the step, so that a resumed run needs to know nothing but its step."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aegean.data.images import Binarize, ImageData, as_float
+from aegean.data.neighbours import nearest
 from aegean.errors import ConfigError
 
 
@@ -45,11 +46,11 @@ class Stream:
         seed: of the order, and of the draws of `binarize="sample"`.
         name: tells streams of one seed apart.
         binarize: see `aegean.data.images.as_float`; "sample" draws anew at every visit.
-        neighbours: of each image the indices of some that look alike, int64, shape (n, k); at every visit, one of them
-            is drawn (`aegean.data.neighbours`). None does without.
+        neighbours: at every visit an image comes with one of so many others that look most like it, drawn anew; they
+            are looked for when the first mini-batch is made (`aegean.data.neighbours`). 0 does without.
 
     Raises:
-        ConfigError: there is no image, or a batch would be empty.
+        ConfigError: there is no image, a batch would be empty, or there are not so many neighbours.
     """
 
     data: ImageData
@@ -57,13 +58,18 @@ class Stream:
     seed: int
     name: str = "images"
     binarize: Binarize = None
-    neighbours: Tensor | None = None
+    neighbours: int = 0
 
     def __post_init__(self) -> None:
         if len(self.data) == 0:
             raise ConfigError(f"The stream {self.name!r} has no images; give it some, or hold out fewer.")
         if self.batch_size < 1:
             raise ConfigError(f"The stream {self.name!r} has a batch size of {self.batch_size}; it must be at least 1.")
+        if not 0 <= self.neighbours < len(self.data):
+            raise ConfigError(
+                f"{self.neighbours} neighbours of each of {len(self.data)} training images are asked for; set "
+                "consistency.neighbours to less than their number, or to 0."
+            )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -84,23 +90,25 @@ class Stream:
         order = _order(len(self.data), self.batch_size, (*key, own_epoch), self.data.images.device)
         index = order[place * self.batch_size : (place + 1) * self.batch_size].clone()
         generator, near = None, None
-        if self.binarize == "sample" or self.neighbours is not None:
+        if self.binarize == "sample" or self.neighbours:
             seed = np.random.SeedSequence((*key, step)).generate_state(1, np.uint64)[0]
             generator = torch.Generator(self.data.images.device).manual_seed(int(seed))
         x = as_float(self.data.images[index], self.binarize, generator)  # (n, c, h, w)
-        if self.neighbours is not None:
-            drawn = torch.randint(
-                self.neighbours.shape[1], (len(index), 1), generator=generator, device=self.neighbours.device
-            )
-            other = self.neighbours[index].gather(1, drawn).flatten()
+        if self.neighbours:
+            drawn = torch.randint(self.neighbours, (len(index), 1), generator=generator, device=index.device)
+            other = self._alike[index].gather(1, drawn).flatten()
             near = as_float(self.data.images[other], self.binarize, generator)
         own = step / self.steps_per_epoch
         return Batch(x, self.data.labels[index], index, own if epoch is None else epoch, near)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its data on a device, moved once and whole."""
-        neighbours = None if self.neighbours is None else self.neighbours.to(device)
-        return replace(self, data=self.data.to(device), neighbours=neighbours)
+        return replace(self, data=self.data.to(device))
+
+    @cached_property
+    def _alike(self) -> Tensor:
+        """Of each image the indices of those that look most like it, (n, neighbours)."""
+        return nearest(self.data.images, self.neighbours).to(self.data.images.device)
 
 
 @lru_cache(maxsize=8)
