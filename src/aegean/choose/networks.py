@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from aegean.choose.summary import DataSummary
 from aegean.errors import ConfigError
+from aegean.experiment import Experiment
 from aegean.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from aegean.models.consistency import Consistency
 from aegean.nn import (
@@ -16,6 +17,7 @@ from aegean.nn import (
     StridedEncoderConfig,
 )
 from aegean.nn.augment import Jitter
+from aegean.recipes import get
 
 Task = Literal["classify", "cluster", "embed"]
 ModelName = Literal["aae", "pixelgan", "implicit"]
@@ -32,6 +34,12 @@ RECIPES: dict[tuple[Task, ModelName], str] = {
     ("embed", "pixelgan"): "pixelgan-mnist-gaussian",
     ("embed", "implicit"): "implicit-mnist-10d",
 }
+
+#: How many images that look alike are linked, if more than so many labelled ones, chance left aside, look most like
+#: one of their class.
+NEIGHBOURS, ALIKE = 5, 0.5
+#: To look for neighbours among more images takes minutes and more.
+MOST_LINKED = 150_000
 
 #: Smaller images get fully connected networks, and small ones convolutions that keep their size.
 SMALLEST_SIDE, SMALL_SIDE = 4, 12
@@ -73,6 +81,8 @@ def choose_model(task: Task, model: ModelName, data: DataSummary, groups: int, d
     """
     choice = Choice()
     {"aae": _aae, "pixelgan": _pixelgan, "implicit": _implicit}[model](choice, task, data)
+    if task == "classify":
+        _neighbours(choice, data, get(RECIPES[task, model]))
     if task == "embed":
         choice.add(f"Each of the {data.what} becomes {dim} coordinates, as asked.", model__prior__dim=dim)
     else:
@@ -183,6 +193,20 @@ def _consistency(choice: Choice, task: Task, data: DataSummary) -> None:
     swap = 0.0 if data.numbers < FEW_NUMBERS else 0.1
     change = Consistency(change=Jitter(swap=swap)).to_dict()
     choice.add("A little noise on a vector must not change its class or cluster.", model__consistency=change)
+
+
+def _neighbours(choice: Choice, data: DataSummary, recipe: Experiment) -> None:
+    """Pairs of neighbours where the labelled ones show that they are mostly of one class, far beyond chance."""
+    if data.alike is None or data.alike < ALIKE + (1 - ALIKE) / data.classes:
+        return
+    if data.n > MOST_LINKED or getattr(recipe.model, "consistency", None) is None:
+        return
+    choice.add(
+        f"{round(100 * data.alike)} of 100 labelled {data.what} look most like another one of their class, so at first "
+        "those that look alike shall be of one class.",
+        model__consistency__neighbours=NEIGHBOURS,
+        model__consistency__neighbour_epochs=recipe.train.epochs / 2,
+    )
 
 
 def _pixels(choice: Choice, data: DataSummary) -> None:

@@ -9,6 +9,7 @@ from aegean.choose.summary import DataSummary
 from aegean.data import Splits
 from aegean.errors import ConfigError
 from aegean.experiment import Experiment
+from aegean.models.consistency import neighbours_of
 from aegean.run import build_trainer
 
 #: Steps that 1,500 examples take, by task; their number grows with the third root of the examples.
@@ -62,17 +63,20 @@ def with_epochs(experiment: Experiment, epochs: int) -> Experiment:
 
 
 def _stretched(value: Any, factor: float) -> Any:
-    """Multiply the epochs of every `Anneal`, and of every drop of a rate, in plain values."""
+    """Multiply the epochs of every `Anneal`, of every drop of a rate, and of neighbours, in plain values."""
     if isinstance(value, list):
         return [_stretched(item, factor) for item in value]
     if not isinstance(value, dict):
         return value
     if {"start", "end", "epochs", "begin"} <= set(value):
         return value | {"epochs": value["epochs"] * factor, "begin": value["begin"] * factor}
-    return {
-        key: [[epoch * factor, by] for epoch, by in item] if key == "drops" else _stretched(item, factor)
-        for key, item in value.items()
-    }
+    return {key: _stretched_item(key, item, factor) for key, item in value.items()}
+
+
+def _stretched_item(key: str, item: Any, factor: float) -> Any:
+    if key == "drops":
+        return [[epoch * factor, by] for epoch, by in item]
+    return item * factor if key == "neighbour_epochs" else _stretched(item, factor)
 
 
 def within_minutes(experiment: Experiment, splits: Splits, minutes: float) -> tuple[Experiment, str]:
@@ -91,7 +95,9 @@ def within_minutes(experiment: Experiment, splits: Splits, minutes: float) -> tu
     """
     if not 0 < minutes < math.inf:
         raise ConfigError(f"{minutes:g} minutes are no time to train in; allow more than 0.")
-    trainer = build_trainer(experiment, splits)
+    alone = {"model.consistency.neighbours": 0, "model.consistency.neighbour_epochs": 0.0}
+    seeks = neighbours_of(experiment.model) > 0  # once, and an image more of each is soon read
+    trainer = build_trainer(experiment.override(alone) if seeks else experiment, splits)
     for _ in range(WARM_UP):
         trainer.run_step()
     seconds = min(TIMED_SECONDS, 60 * minutes / 20)

@@ -7,9 +7,12 @@ import numpy as np
 import torch
 
 from aegean.data import ImageData, Splits
+from aegean.data.neighbours import nearest
 
-#: Images that are looked at to count the levels of their pixels.
+#: Images that are looked at to count the levels of their pixels, and labelled ones to see whether neighbours are alike.
 LOOKED_AT = 2000
+#: From fewer labelled images it cannot be said whether neighbours are of one class.
+FEWEST_LABELLED = 20
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class DataSummary:
         labelled: training images with a label.
         classes: of these labels.
         levels: different values that a pixel takes, if they are equally spaced; 256 otherwise.
+        alike: share of the labelled images that look most like another labelled one of their class, in [0, 1]; None
+            where there are too few to tell.
     """
 
     n: int
@@ -29,12 +34,16 @@ class DataSummary:
     labelled: int = 0
     classes: int = 0
     levels: int = 256
+    alike: float | None = None
 
     @classmethod
     def of(cls, splits: Splits) -> Self:
         """Summarise the training part of a data set."""
         train = splits.train
-        return cls(len(train), train.shape, len(splits.labelled), train.classes, _levels(train))
+        labelled = splits.labelled
+        return cls(
+            len(train), train.shape, len(labelled), train.classes, _levels(train), _alike(train.subset(labelled))
+        )
 
     @property
     def vectors(self) -> bool:
@@ -62,6 +71,14 @@ class DataSummary:
         """The size of one, for sentences."""
         _, height, width = self.shape
         return f"{self.numbers} numbers" if self.vectors else f"{height}x{width} pixels"
+
+
+def _alike(labelled: ImageData) -> float | None:
+    if len(labelled) < FEWEST_LABELLED or labelled.classes < 2:
+        return None
+    some = labelled.subset(torch.arange(0, len(labelled), -(-len(labelled) // LOOKED_AT)))
+    other = nearest(some.images, 1).flatten()
+    return float((some.labels == some.labels[other]).double().mean())
 
 
 def _levels(data: ImageData) -> int:
