@@ -21,6 +21,7 @@ LAYERS = (
     ("models",),
     ("train",),
     ("evaluate", "plots"),
+    ("writing",),
     ("environment", "experiment"),
     ("run", "recipes"),
     ("use", "choose"),

@@ -11,7 +11,8 @@ from PIL import Image
 from aegean.data import Digits, as_float
 from aegean.errors import ConfigError, DataError, UnsupportedError
 from aegean.models import create
-from aegean.use import completions, decode_alike, image_files, interpolate, known_pixels, transfer, write_row
+from aegean.use import completions, decode_alike, image_files, interpolate, known_pixels, transfer
+from aegean.writing import write_row
 from conftest import SMALL_MODELS, make_splits
 
 

@@ -26,13 +26,14 @@ def transfer(
 ) -> None:
     """Draw the content of image A (its class or cluster) in the style of image B."""
     from aegean import use
+    from aegean.writing import write_row
 
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
     given = use.image_files(opened, model, (content, style))
     drawn = use.transfer(model, given[:1], given[1:], seed)
-    use.write_row(out, given, drawn)
+    write_row(out, given, drawn)
     print(f"the content of {content} in the style of {style}: {out}")
 
 
@@ -50,6 +51,7 @@ def interpolate(
 ) -> None:
     """Draw the images on the way from the code of image A to the code of image B."""
     from aegean import use
+    from aegean.writing import write_row
 
     use_threads(threads)
     opened = open_run(run)
@@ -57,7 +59,7 @@ def interpolate(
     given = use.image_files(opened, model, (first, last))
     with counter("drawing", n) as advance:
         drawn = use.interpolate(model, given[0], given[1], n, seed, advance)
-    use.write_row(out, given, drawn, between=True)
+    write_row(out, given, drawn, between=True)
     print(f"{n} images between {first} and {last}: {out}")
 
 

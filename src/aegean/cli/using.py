@@ -42,7 +42,8 @@ def sample(
     threads: Threads = None,
 ) -> None:
     """Draw new images."""
-    from aegean.use import draw_samples, write_images
+    from aegean.use import draw_samples
+    from aegean.writing import write_images
 
     use_threads(threads)
     opened = open_run(run)
@@ -64,7 +65,8 @@ def reconstruct(
     threads: Threads = None,
 ) -> None:
     """Encode images and decode their codes."""
-    from aegean.use import images_for, reconstructions, write_pairs
+    from aegean.use import images_for, reconstructions
+    from aegean.writing import write_pairs
 
     use_threads(threads)
     opened = open_run(run)
@@ -100,7 +102,8 @@ def inpaint(
     threads: Threads = None,
 ) -> None:
     """Complete images of which only some pixels are known (PixelGAN autoencoder, PixelCNN)."""
-    from aegean.use import completions, images_for, known_pixels, write_completions
+    from aegean.use import completions, images_for, known_pixels
+    from aegean.writing import write_completions
 
     use_threads(threads)
     opened = open_run(run)
@@ -124,7 +127,8 @@ def encode(
     threads: Threads = None,
 ) -> None:
     """Write the codes of images."""
-    from aegean.use import codes, images_for, write_codes
+    from aegean.use import codes, images_for
+    from aegean.writing import write_codes
 
     use_threads(threads)
     opened = open_run(run)
@@ -145,7 +149,8 @@ def predict(
     threads: Threads = None,
 ) -> None:
     """Name the class or cluster of images."""
-    from aegean.use import images_for, predictions, write_predictions
+    from aegean.use import images_for, predictions
+    from aegean.writing import write_predictions
 
     use_threads(threads)
     opened = open_run(run)

@@ -14,7 +14,8 @@ from aegean.run import CALIBRATION, Run
 from aegean.tasks.folds import Unseen
 from aegean.tasks.next_labels import choose_next
 from aegean.tasks.settings import TaskSettings
-from aegean.use import codes, names_of, predictions, write_predictions
+from aegean.use import codes, predictions
+from aegean.writing import names_of, write_predictions
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from aegean.files import atomic_write, write_csv
 from aegean.plots import image_grid, png_bytes
 from aegean.run import Run
 from aegean.tasks.settings import TaskSettings
-from aegean.use import names_of
+from aegean.writing import names_of
 
 #: Images on one sheet.
 ON_A_SHEET = 100

@@ -12,7 +12,8 @@ from aegean.data import ImageData
 from aegean.files import atomic_write
 from aegean.plots import codes_svg, image_grid, png_bytes, thumbnail_map
 from aegean.run import Run
-from aegean.use import codes, write_codes
+from aegean.use import codes
+from aegean.writing import write_codes
 
 #: Images on the sheet that stands for a map of one coordinate.
 ON_A_SHEET = 400
