@@ -102,6 +102,29 @@ def test_the_same_settings_as_the_recipe_where_the_data_is_the_recipes():
         assert chosen.train.optimizers == rates
 
 
+def test_neighbours_are_linked_where_labelled_images_show_that_they_are_alike():
+    """For half of the training, however long it is; and not where there are too many images, or too few labels."""
+    chosen = choose("classify", summary((1, 28, 28), n=50_000, alike=0.78), epochs=13)
+    consistency = chosen.experiment.model.consistency
+    assert (consistency.neighbours, consistency.neighbour_epochs) == (5, 6.5)
+    assert any(reason.startswith("78 of 100 labelled images") for reason in chosen.reasons)
+    for others in ({"alike": 0.54}, {"alike": None}, {"alike": 0.78, "n": 200_000}):
+        unlinked = choose("classify", summary((1, 28, 28), **others)).experiment
+        assert unlinked.model.consistency.neighbours == 0
+
+
+def test_alike_is_the_share_of_labelled_images_nearest_to_one_of_their_class():
+    images = np.zeros((60, 8, 8), dtype=np.uint8)
+    labels = np.arange(60) % 3
+    images[labels == 0, :4], images[labels == 1, 4:] = 200, 200
+    images[3, 4:], images[3, :4] = 160, 0  # of class 0, and looks like class 1
+    images += np.random.default_rng(0).integers(0, 9, images.shape, dtype=np.uint8)
+    splits = SplitSettings(test=0).split(from_arrays(images, labels))
+    assert DataSummary.of(splits).alike == pytest.approx(59 / 60)
+    few = SplitSettings(test=0).split(from_arrays(images[:15], labels[:15]))
+    assert DataSummary.of(few).alike is None
+
+
 def test_schedules_keep_their_proportions():
     experiment = get("aae-mnist-100-consistent").override(
         {"train.optimizers.classify": SGD(rate=0.1, drops=((4, 0.1), (6, 0.1))).to_dict(), "train.epochs": 8}
