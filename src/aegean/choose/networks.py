@@ -26,10 +26,10 @@ ModelName = Literal["aae", "pixelgan", "implicit"]
 RECIPES: dict[tuple[Task, ModelName], str] = {
     ("classify", "aae"): "aae-mnist-100-consistent",
     ("classify", "pixelgan"): "pixelgan-mnist-100-consistent",
-    ("classify", "implicit"): "implicit-mnist-100",
+    ("classify", "implicit"): "implicit-mnist-100-neighbours",
     ("cluster", "aae"): "aae-mnist-30-consistent",
     ("cluster", "pixelgan"): "pixelgan-mnist-30-consistent",
-    ("cluster", "implicit"): "implicit-mnist-30",
+    ("cluster", "implicit"): "implicit-mnist-30-neighbours",
     ("embed", "aae"): "aae-mnist-2d",
     ("embed", "pixelgan"): "pixelgan-mnist-gaussian",
     ("embed", "implicit"): "implicit-mnist-10d",
@@ -81,8 +81,7 @@ def choose_model(task: Task, model: ModelName, data: DataSummary, groups: int, d
     """
     choice = Choice()
     {"aae": _aae, "pixelgan": _pixelgan, "implicit": _implicit}[model](choice, task, data)
-    if task == "classify":
-        _neighbours(choice, data, get(RECIPES[task, model]))
+    _neighbours(choice, task, data, get(RECIPES[task, model]))
     if task == "embed":
         choice.add(f"Each of the {data.what} becomes {dim} coordinates, as asked.", model__prior__dim=dim)
     else:
@@ -127,7 +126,11 @@ def _pixelgan(choice: Choice, task: Task, data: DataSummary) -> None:
 def _implicit(choice: Choice, task: Task, data: DataSummary) -> None:
     layers = _layers(data)
     choice.add("", model__code_discriminator=layers.to_dict())
-    choice.add(_why_layers(data), model__encoder=layers.override({"batch_norm": "last"}).to_dict())
+    if task == "embed":
+        choice.add(_why_layers(data), model__encoder=layers.override({"batch_norm": "last"}).to_dict())
+    else:
+        _encoder(choice, data)
+        _consistency(choice, task, data)
     noise = min(100 if task == "embed" else 10, max(1, data.numbers // 2))
     choice.add(f"{noise} random numbers stand for what the code does not say.", model__noise=noise)
     if data.side < SMALLEST_SIDE:
@@ -195,18 +198,19 @@ def _consistency(choice: Choice, task: Task, data: DataSummary) -> None:
     choice.add("A little noise on a vector must not change its class or cluster.", model__consistency=change)
 
 
-def _neighbours(choice: Choice, data: DataSummary, recipe: Experiment) -> None:
+def _neighbours(choice: Choice, task: Task, data: DataSummary, recipe: Experiment) -> None:
     """Pairs of neighbours where the labelled ones show that they are mostly of one class, far beyond chance."""
-    if data.alike is None or data.alike < ALIKE + (1 - ALIKE) / data.classes:
+    if getattr(recipe.model, "consistency", None) is None:
         return
-    if data.n > MOST_LINKED or getattr(recipe.model, "consistency", None) is None:
-        return
-    choice.add(
-        f"{round(100 * data.alike)} of 100 labelled {data.what} look most like another one of their class, so at first "
-        "those that look alike shall be of one class.",
-        model__consistency__neighbours=NEIGHBOURS,
-        model__consistency__neighbour_epochs=recipe.train.epochs / 2,
-    )
+    count, epochs, reason = 0, 0.0, ""
+    enough = ALIKE + (1 - ALIKE) / max(1, data.classes)
+    if task == "classify" and data.n <= MOST_LINKED and data.alike is not None and data.alike >= enough:
+        count, epochs = NEIGHBOURS, recipe.train.epochs / 2
+        reason = (
+            f"{round(100 * data.alike)} of 100 labelled {data.what} look most like another one of their class, so at "
+            "first those that look alike shall be of one class."
+        )
+    choice.add(reason, model__consistency__neighbours=count, model__consistency__neighbour_epochs=epochs)
 
 
 def _pixels(choice: Choice, data: DataSummary) -> None:
