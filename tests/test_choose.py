@@ -113,6 +113,16 @@ def test_neighbours_are_linked_where_labelled_images_show_that_they_are_alike():
         assert unlinked.model.consistency.neighbours == 0
 
 
+def test_the_first_steps_are_timed_without_a_search_for_neighbours(monkeypatch):
+    """A search takes seconds, and the training makes one of its own."""
+    splits = Digits(labels_per_class=10).load()
+    chosen = choose("classify", DataSummary.of(splits), epochs=2).experiment
+    assert chosen.model.consistency.neighbours == 5
+    monkeypatch.setattr("aegean.data.stream.nearest", lambda *_: pytest.fail("looked for neighbours"))
+    timed, _ = within_minutes(chosen, splits, 0.01)
+    assert timed.model.consistency.neighbours == 5
+
+
 def test_alike_is_the_share_of_labelled_images_nearest_to_one_of_their_class():
     images = np.zeros((60, 8, 8), dtype=np.uint8)
     labels = np.arange(60) % 3
