@@ -11,12 +11,12 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from aegean.data import Splits, stratified_split
+from aegean.data import ImageData, Splits, stratified_split
 from aegean.data.images import as_float
 from aegean.errors import ConfigError, UnsupportedError, did_you_mean
 from aegean.evaluate.apply import Advance, apply, evaluation
-from aegean.evaluate.categories import averaged, judge_classes, judge_clusters
 from aegean.evaluate.classification import evaluate_classification
+from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
 from aegean.evaluate.noise import (
@@ -37,8 +37,8 @@ from aegean.train.precision import autocast
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
 ProtocolName = Literal[
-    "averaged", "bits-back", "category-draws", "code-match", "cross-domain", "marginal", "mode-information", "parzen",
-    "parzen-10m", "posterior-divergence", "readout", "sample-classes", "stochastic-reconstruction",
+    "bits-back", "category-draws", "code-match", "cross-domain", "marginal", "mode-information", "parzen", "parzen-10m",
+    "posterior-divergence", "readout", "sample-classes", "stochastic-reconstruction",
 ]  # fmt: skip
 
 #: The protocol "marginal": test images, validation images that choose the proposal, images at a time, draws an image,
@@ -48,6 +48,9 @@ PROPOSALS = (0.03, 0.1, 0.3, 1.0)
 
 #: The protocol "sample-classes": samples that are looked at, and samples drawn at a time.
 SAMPLES, SAMPLES_AT_ONCE = 1000, 100
+
+#: Images of the validation set, or of the training set where there is none, that name clusters.
+MAX_NAMING_IMAGES = 10_000
 
 
 def evaluate_model(
@@ -87,9 +90,9 @@ def evaluate_model(
     known = labelled(data)
     if model.can("predict") and len(known):
         results |= (
-            judge_classes(model, model.log_predict, splits, known, dtype)
+            _classification(model, splits, known, dtype)
             if model.supervised
-            else judge_clusters(model, model.log_predict, splits, known, dtype)
+            else _clustering(model, splits, known, dtype)
         )
     if model.can("reconstruction_log_prob"):
         report = (lambda done: progress("reconstructing", done, len(data))) if progress else None
@@ -310,7 +313,6 @@ def sample_classes(
 
 #: By name.
 PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
-    "averaged": averaged,
     "bits-back": bits_back,
     "category-draws": category_draws_of,
     "code-match": code_match,
@@ -374,6 +376,35 @@ def _parzen(
         f"{name}_fine": found.fine.log_likelihood,
         f"{name}_fine_sigma": found.fine.sigma,
     }
+
+
+def _classification(model: Model, splits: Splits, data: ImageData, dtype: torch.dtype) -> dict[str, float]:
+    q = apply(model, model.predict, data.images, dtype, splits.binarize)
+    confidence, predictions = q.max(dim=1)
+    result = evaluate_classification(data.labels, predictions, splits.classes, confidence)
+    return {"error": result.error_percent, "calibration_error": 100 * (result.calibration_error or 0.0)}
+
+
+def _clustering(model: Model, splits: Splits, data: ImageData, dtype: torch.dtype) -> dict[str, float]:
+    naming = labelled(splits.validation)
+    if len(naming) == 0:  # no validation set: the labels that training may see name the clusters
+        naming = labelled(splits.train)
+    if len(naming) == 0:
+        return {}
+    naming = naming.subset(torch.arange(min(len(naming), MAX_NAMING_IMAGES)))
+    q_naming, q = (apply(model, model.log_predict, part.images, dtype, splits.binarize) for part in (naming, data))
+    result = evaluate_clustering(q_naming, naming.labels, q, data.labels, splits.classes)
+    values = {
+        "error": result.error_percent,
+        "majority_error": result.majority_error_percent,
+        "nmi": result.nmi,
+        "ari": result.ari,
+        "clusters": float(result.clusters),
+        "collapsed": float(result.collapsed),
+    }
+    if result.hungarian_error_percent is not None:
+        values["hungarian_error"] = result.hungarian_error_percent
+    return values
 
 
 def _squared_error(model: Model, x: Tensor) -> Tensor:

@@ -26,7 +26,6 @@ def consistent(experiment: Experiment, change: Affine | None = None) -> Experime
             "name": f"{experiment.name}-consistent",
             "title": f"{experiment.title}, with consistency under small changes and a convolutional encoder",
             "row": "extended",
-            "protocols": ["averaged", *experiment.protocols],
             "model.encoder": StridedEncoderConfig(widths=(32, 64, 128), kernel=5, batch_norm="all").to_dict(),
             "model.consistency": Consistency(change=change or Affine()).to_dict(),
             **noise,
