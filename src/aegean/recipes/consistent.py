@@ -53,17 +53,18 @@ def falling_rates(experiment: Experiment, epochs: int = 10) -> TrainConfig:
     )
 
 
-def with_neighbours(experiment: Experiment) -> Experiment:
-    """For the first half of training, the other image of a pair is one of the five that look most like the first.
+def with_neighbours(experiment: Experiment, count: int = 5) -> Experiment:
+    """For the first half of training, the other image of a pair is one of those that look most like the first.
 
     Args:
         experiment: with the consistency term.
+        count: so many; more link rarer kinds of a class to the others, and more images of other classes.
     """
     return experiment.override(
         {
             "name": experiment.name.replace("-consistent", "-neighbours"),
             "title": f"{experiment.title}, linked by neighbours",
-            "model.consistency.neighbours": 5,
+            "model.consistency.neighbours": count,
             "model.consistency.neighbour_epochs": experiment.train.epochs / 2,
         }
     )
