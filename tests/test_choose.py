@@ -108,6 +108,10 @@ def test_neighbours_are_linked_where_labelled_images_show_that_they_are_alike():
     consistency = chosen.experiment.model.consistency
     assert (consistency.neighbours, consistency.neighbour_epochs) == (5, 6.5)
     assert any(reason.startswith("78 of 100 labelled images") for reason in chosen.reasons)
+    drawn = choose("classify", summary((1, 28, 28), alike=0.78), model="pixelgan").experiment
+    assert drawn.model.consistency.neighbours == get("pixelgan-mnist-100-neighbours").model.consistency.neighbours
+    vectors = choose("classify", summary((64, 1, 1), alike=0.78)).experiment
+    assert vectors.model.consistency.neighbours == 5
     for others in ({"alike": 0.54}, {"alike": None}, {"alike": 0.78, "n": 200_000}):
         unlinked = choose("classify", summary((1, 28, 28), **others)).experiment
         assert unlinked.model.consistency.neighbours == 0

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from aegean.choose.summary import DataSummary
 from aegean.errors import ConfigError
-from aegean.experiment import Experiment
 from aegean.likelihoods import Bernoulli, DiscretizedLogisticMixture
-from aegean.models.consistency import Consistency
+from aegean.models.consistency import neighbours_of
 from aegean.nn import (
     ConvEncoderConfig,
     ImageDiscriminatorConfig,
@@ -24,8 +23,8 @@ ModelName = Literal["aae", "pixelgan", "implicit"]
 
 #: What each task and model starts from: the recipe that is measured to work, or the nearest one to it.
 RECIPES: dict[tuple[Task, ModelName], str] = {
-    ("classify", "aae"): "aae-mnist-100-consistent",
-    ("classify", "pixelgan"): "pixelgan-mnist-100-consistent",
+    ("classify", "aae"): "aae-mnist-100-neighbours",
+    ("classify", "pixelgan"): "pixelgan-mnist-100-neighbours",
     ("classify", "implicit"): "implicit-mnist-100-neighbours",
     ("cluster", "aae"): "aae-mnist-30-consistent",
     ("cluster", "pixelgan"): "pixelgan-mnist-30-consistent",
@@ -35,9 +34,9 @@ RECIPES: dict[tuple[Task, ModelName], str] = {
     ("embed", "implicit"): "implicit-mnist-10d",
 }
 
-#: How many images that look alike are linked, if more than so many labelled ones, chance left aside, look most like
-#: one of their class.
-NEIGHBOURS, ALIKE = 5, 0.5
+#: Images that look alike are linked if this share of the labelled ones, chance left aside, look most like one of their
+#: class.
+ALIKE = 0.5
 #: To look for neighbours among more images takes minutes and more.
 MOST_LINKED = 150_000
 
@@ -81,7 +80,8 @@ def choose_model(task: Task, model: ModelName, data: DataSummary, groups: int, d
     """
     choice = Choice()
     {"aae": _aae, "pixelgan": _pixelgan, "implicit": _implicit}[model](choice, task, data)
-    _neighbours(choice, task, data, get(RECIPES[task, model]))
+    if neighbours_of(get(RECIPES[task, model]).model):
+        _neighbours(choice, task, data)
     if task == "embed":
         choice.add(f"Each of the {data.what} becomes {dim} coordinates, as asked.", model__prior__dim=dim)
     else:
@@ -194,23 +194,20 @@ def _consistency(choice: Choice, task: Task, data: DataSummary) -> None:
         choice.add(f"{how} of an image must not change its class or cluster.")
         return
     swap = 0.0 if data.numbers < FEW_NUMBERS else 0.1
-    change = Consistency(change=Jitter(swap=swap)).to_dict()
-    choice.add("A little noise on a vector must not change its class or cluster.", model__consistency=change)
+    change = Jitter(swap=swap).to_dict()
+    choice.add("A little noise on a vector must not change its class or cluster.", model__consistency__change=change)
 
 
-def _neighbours(choice: Choice, task: Task, data: DataSummary, recipe: Experiment) -> None:
-    """Pairs of neighbours where the labelled ones show that they are mostly of one class, far beyond chance."""
-    if getattr(recipe.model, "consistency", None) is None:
-        return
-    count, epochs, reason = 0, 0.0, ""
+def _neighbours(choice: Choice, task: Task, data: DataSummary) -> None:
+    """The recipe's, where the labelled ones show that neighbours are mostly of one class, far beyond chance."""
     enough = ALIKE + (1 - ALIKE) / max(1, data.classes)
     if task == "classify" and data.n <= MOST_LINKED and data.alike is not None and data.alike >= enough:
-        count, epochs = NEIGHBOURS, recipe.train.epochs / 2
-        reason = (
+        choice.add(
             f"{round(100 * data.alike)} of 100 labelled {data.what} look most like another one of their class, so at "
             "first those that look alike shall be of one class."
         )
-    choice.add(reason, model__consistency__neighbours=count, model__consistency__neighbour_epochs=epochs)
+    else:
+        choice.add("", model__consistency__neighbours=0, model__consistency__neighbour_epochs=0.0)
 
 
 def _pixels(choice: Choice, data: DataSummary) -> None:
