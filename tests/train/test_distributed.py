@@ -24,7 +24,7 @@ from aegean.errors import CheckpointError, ConfigError, OutputError, TrainingErr
 from aegean.experiment import Experiment
 from aegean.files import lock
 from aegean.models import create
-from aegean.models.consistency import mutual_information
+from aegean.models.consistency import mutual_information, neighbours_of
 from aegean.nn.augment import Jitter
 from aegean.nn.kernels.batch_norm_relu import BatchNormReLU
 from aegean.priors import Categorical
@@ -99,7 +99,8 @@ def train(name: str, processes: Processes, steps: int = 3) -> dict[str, Tensor]:
         optimizers={"default": Adam(rate=1e-3, eps=1e-3, clip_norm=5.0)},
     )  # fmt: skip
     model = create(MODELS[name], splits.shape, splits.classes, seed=1)
-    trainer = Trainer(model, config, splits.streams(24, 10, seed=1), processes=processes)
+    streams = splits.streams(24, 10, seed=1, neighbours=neighbours_of(model.config))
+    trainer = Trainer(model, config, streams, processes=processes)
     for _ in range(steps):
         trainer.run_step()
     assert trainer.ema is not None

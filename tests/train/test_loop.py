@@ -16,6 +16,7 @@ from aegean.data import Splits
 from aegean.data.stream import Batch
 from aegean.errors import CheckpointError, ConfigError, TrainingError
 from aegean.models import AAE, Group, Model, Phase, create
+from aegean.models.consistency import neighbours_of
 from aegean.models.vae import VAEConfig
 from aegean.train import SGD, Adam, TrainConfig, Trainer
 from aegean.train.checkpoint import list_checkpoints
@@ -26,7 +27,9 @@ def trainer_of(name: str, splits: Splits, folder: Path | None = None, **settings
     defaults: dict[str, object] = {"batch_size": 10, "labelled_batch_size": 6, "precision": "float32", "device": "cpu"}
     config = TrainConfig(**(defaults | settings))  # type: ignore[arg-type]
     model = create(SMALL_MODELS[name], splits.shape, splits.classes, seed=1)
-    return Trainer(model, config, splits.streams(config.batch_size, config.labelled_batch_size, seed=1), folder)
+    neighbours = neighbours_of(model.config)
+    streams = splits.streams(config.batch_size, config.labelled_batch_size, seed=1, neighbours=neighbours)
+    return Trainer(model, config, streams, folder)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
