@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from aegean.data import neighbours
 from aegean.data.neighbours import BLOCK, nearest
 from aegean.data.stream import Stream
 from aegean.errors import ConfigError
@@ -32,6 +33,25 @@ def test_large_images_and_many_blocks() -> None:
         place = torch.arange(2 * len(x))
         assert torch.equal(found[:, 0], (place + len(x)) % (2 * len(x)))
         assert not (found == place[:, None]).any()
+
+
+def test_the_same_images_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that differ in labels share what was found; other images and other counts do not."""
+    searched = []
+
+    def search(data: torch.Tensor, count: int) -> torch.Tensor:
+        searched.append(count)
+        return torch.zeros(len(data), count, dtype=torch.int64)
+
+    monkeypatch.setattr(neighbours, "_search", search)
+    data = make_splits().train
+    for labelled in (data, data.without_labels(torch.tensor([0, 3]))):
+        stream = Stream(labelled, 6, 0, neighbours=2)
+        stream.batch(0)
+    assert searched == [2]
+    nearest(data.images, 1)
+    nearest(data.images.clone(), 2)
+    assert searched == [2, 1, 2]
 
 
 @pytest.mark.parametrize("count", [-1, 0])

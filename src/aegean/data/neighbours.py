@@ -1,13 +1,19 @@
 """Which images of a data set look alike: of each, the nearest others."""
 
 import logging
+from collections.abc import MutableMapping
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 _log = logging.getLogger(__name__)
+
+#: What was found for images that are still in memory, by how many neighbours: trainings that differ in labels alone, as
+#: those of cross-validation, look once.
+_found: MutableMapping[Tensor, dict[int, Tensor]] = WeakTensorKeyDictionary()
 
 #: Principal components that distances are measured on, images at a time, and the side that larger ones are reduced to.
 COMPONENTS, BLOCK, SIDE = 50, 2000, 32
@@ -20,15 +26,23 @@ def nearest(data: Tensor, count: int) -> Tensor:
 
     Near is what is near on the first 50 principal components, of images after a mean over 3x3 pixels, so that strokes
     that lie side by side count as close; of MNIST's training images, 97 % of the five nearest are of the same digit.
+    What was found for the same tensor is returned again.
 
     Args:
-        data: uint8 images (n, c, h, w), or float vectors of the same rank, (n, d, 1, 1).
+        data: uint8 images (n, c, h, w), or float vectors of the same rank, (n, d, 1, 1); not to be changed afterwards.
         count: at least 1, and below n.
 
     Returns:
         Indices, int64, shape (n, count), on the CPU.
 
     """
+    found = _found.setdefault(data, {})
+    if count not in found:
+        found[count] = _search(data, count)
+    return found[count]
+
+
+def _search(data: Tensor, count: int) -> Tensor:
     from sklearn.decomposition import PCA  # noqa: PLC0415 - slow to import
     from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 - as well
 
