@@ -27,7 +27,7 @@ from aegean.report import (
     Technical,
     render_report,
 )
-from aegean.report.page import error_interval, lead
+from aegean.report.words import error_interval, lead
 
 EVIL = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br", "hr"}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aegean.data import ImageData
 from aegean.files import atomic_write_json, write_csv
-from aegean.report.page import error_interval, percent
+from aegean.report.words import error_interval, percent
 from aegean.run import CALIBRATION, Run
 from aegean.tasks.folds import Unseen
 from aegean.tasks.next_labels import choose_next
