@@ -8,8 +8,8 @@ from aegean.experiment import Experiment
 from aegean.models import FlippedImplicitAutoencoderConfig
 from aegean.nn import ImageDiscriminatorConfig, StridedDecoderConfig, StridedEncoderConfig
 from aegean.priors import Categorical, Gaussian
-from aegean.recipes.consistent import LARGE, consistent, falling_rates, with_neighbours
-from aegean.train import Adam, TrainConfig
+from aegean.recipes.consistent import LARGE, consistent, taught_faster, with_neighbours
+from aegean.recipes.games import falling_rates
 
 
 def flipped_implicit_mnist_15d() -> Experiment:
@@ -19,7 +19,7 @@ def flipped_implicit_mnist_15d() -> Experiment:
         name="flipped-implicit-mnist-15d",
         title="Flipped implicit autoencoder with a 15-D code on MNIST",
         source="Implicit Autoencoders, figure 10, section 3.1",
-        row="faithful",
+        row="stabilised",
         data=MNIST(labels_per_class=0),
         model=FlippedImplicitAutoencoderConfig(
             prior=Gaussian(dim=15),
@@ -30,7 +30,7 @@ def flipped_implicit_mnist_15d() -> Experiment:
             image_discriminator=judge,
             discriminator=judge,
         ),
-        train=TrainConfig(epochs=100, batch_size=100, optimizers={"default": Adam(rate=2e-4, betas=(0.5, 0.999))}),
+        train=falling_rates(),
     )
 
 
@@ -57,7 +57,7 @@ def flipped_implicit_mnist_10_neighbours() -> Experiment:
     experiment = flipped_implicit_mnist_10()
     return with_neighbours(
         consistent(experiment, LARGE).override(
-            {"model.prior.stratified": True, "train": falling_rates(experiment).to_dict()}
+            {"model.prior.stratified": True, "train": taught_faster(experiment).to_dict()}
         )
     )
 

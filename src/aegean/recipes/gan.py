@@ -6,6 +6,7 @@ from aegean.experiment import Experiment
 from aegean.models import ALIConfig, GANConfig, InfoGANConfig
 from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Product, Uniform
+from aegean.recipes.games import falling_rates
 from aegean.train import Adam, TrainConfig
 
 #: The networks of InfoGAN on MNIST (Chen et al., 2016, appendix C.1), of which those of the implicit autoencoder on
@@ -15,8 +16,7 @@ _DISCRIMINATOR = ImageDiscriminatorConfig(widths=(64, 128), kernel=4, hidden=(10
 
 
 def gan_mnist() -> Experiment:
-    """The standard GAN with a code of 100 dimensions; rates of DCGAN (Radford et al., 2016)."""
-    adam = Adam(rate=2e-4, betas=(0.5, 0.999))
+    """The standard GAN with a code of 100 dimensions; rates of DCGAN (Radford et al., 2016), which fall."""
     return Experiment(
         name="gan-mnist",
         title="GAN on MNIST",
@@ -25,7 +25,7 @@ def gan_mnist() -> Experiment:
         protocols=("sample-classes",),
         data=MNIST(labels_per_class=0),
         model=GANConfig(prior=Gaussian(dim=100), generator=_GENERATOR, discriminator=_DISCRIMINATOR),
-        train=TrainConfig(epochs=25, batch_size=128, optimizers={"default": adam}),
+        train=falling_rates(batch_size=128),
     )
 
 
@@ -91,7 +91,6 @@ def infogan_mnist() -> Experiment:
 
 def ali_mnist() -> Experiment:
     """ALI with the networks of `implicit_mnist_10d`, so that the two can stand side by side."""
-    adam = Adam(rate=2e-4, betas=(0.5, 0.999))
     return Experiment(
         name="ali-mnist",
         title="ALI with a 10-D Gaussian code on MNIST",
@@ -105,7 +104,7 @@ def ali_mnist() -> Experiment:
             decoder=_GENERATOR,
             discriminator=_DISCRIMINATOR,
         ),
-        train=TrainConfig(epochs=50, batch_size=100, optimizers={"default": adam}),
+        train=falling_rates(),
     )
 
 
