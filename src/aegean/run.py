@@ -283,7 +283,7 @@ class Run:
         """Judge the newest model on the test images and write `evaluation.json`.
 
         Args:
-            progress: called from time to time, see `aegean.evaluate.protocols.Advance`.
+            progress: called from time to time, see `aegean.evaluate.apply.Advance`.
             protocols: beside the usual ones; by default the experiment's.
         """
         chosen = self.experiment.protocols if protocols is None else protocols

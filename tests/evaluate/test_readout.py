@@ -175,7 +175,7 @@ def test_the_protocol_judges_on_test_images() -> None:
 
 
 def test_the_protocol_encodes_no_more_training_images_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aegean.evaluate.protocols.MOST_CODES", 30)
+    monkeypatch.setattr("aegean.evaluate.codes.MOST_CODES", 30)
     model = create(SMALL_MODELS["vae"], (1, 8, 8), seed=0)
     model.encode = brightness
     steps: list[int] = []
