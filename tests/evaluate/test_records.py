@@ -164,6 +164,20 @@ def test_a_table_shows_different_conditions_and_keeps_its_cells():
     assert "on a | b; c." in conditions
 
 
+@pytest.mark.parametrize(
+    ("seeds", "typed", "shown"),
+    [
+        ((0, 1, 2), "--seeds 1", "--seeds 3"),
+        ((0, 1), "--seeds 1 --first 0 --baselines", "--seeds 2 --baselines"),
+        ((2, 3), "--seeds 1 --first 2", "--seeds 2 --first 2"),
+        ((0, 2), "--seeds 1", "--seeds 1"),  # what was typed: no command gives these two alone
+    ],
+)
+def test_the_command_gives_all_seeds_however_they_were_run(seeds, typed, shown):
+    runs = [record(seed=seed, command=f"aegean reproduce NAME {typed}") for seed in seeds]
+    assert f"`aegean reproduce NAME {shown}`" in markdown_table(runs)
+
+
 def test_a_table_without_its_metric_is_refused():
     with pytest.raises(DataError, match=r"has none of nats; on record: error_percent, nmi"):
         markdown_table(RECORDS, ["nats"])

@@ -188,11 +188,20 @@ def markdown_table(
         conditions.append(
             f"- {recipe}: {_count(len(runs), 'seed')}, {_span([run.epochs for run in runs])} epochs, "
             f"{_span([round(run.minutes, 1) for run in runs])} minutes each on "
-            f"{'; '.join(dict.fromkeys(run.hardware for run in runs))}. `{runs[0].command}`"
+            f"{'; '.join(dict.fromkeys(run.hardware for run in runs))}. `{_command(runs)}`"
         )
     lines = [head, ["---"] * len(head), *rows]
     table = ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
     return "\n".join([*table, "", *conditions])
+
+
+def _command(runs: Sequence[RunRecord]) -> str:
+    """What gives all seeds, where they follow each other; they may have been run one by one."""
+    first, count = min(run.seed for run in runs), len(runs)
+    if max(run.seed for run in runs) != first + count - 1:
+        return runs[0].command
+    seeds = f"--seeds {count}" + (f" --first {first}" if first else "")
+    return re.sub(r"--seeds \d+( --first \d+)?", seeds, runs[0].command)
 
 
 def _count(number: int, noun: str) -> str:
