@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aegean import recipes
+from aegean import Run, recipes
 from aegean.cli import main
 from aegean.config import parse_overrides
 
@@ -298,6 +298,14 @@ def test_resuming_equals_training_at_once(home: Path) -> None:
     for name in ("model.safetensors", "trainer.safetensors"):
         parts, whole = (sorted((home / run / "checkpoints").iterdir())[-1] / name for run in ("parts", "whole"))
         assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_a_shorter_training_keeps_the_proportions_of_its_schedule(home: Path) -> None:
+    rate = "train.optimizers.reconstruct.rate={start: 0.001, end: 0.0001, epochs: 60}"  # of 120
+    aegean("train", "digits-pixelgan-100", "--epochs", "2", "--out", "short", rate, *TINY, cwd=home)
+    train = Run.open(home / "short").experiment.train
+    assert train.epochs == 2
+    assert train.optimizers["reconstruct"].rate.epochs == 1  # type: ignore[union-attr]
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(home: Path) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import astuple
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,12 +10,25 @@ from aegean.cli.app import RunArgument, Threads, app
 from aegean.cli.show import evaluate_with_progress, print_comparison, print_table, train_with_progress
 from aegean.cli.steps import experiment_of, finish, open_run, start, train_with_warnings, use_threads, write_report
 
+if TYPE_CHECKING:
+    from aegean.experiment import Experiment
+
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        min=1,
+        help="Passes over the images, in place of the recipe's; what changes over epochs, such as rates, keeps its "
+        "proportion (train.epochs=N leaves it alone).",
+    ),
+]
+
 
 @app.command(epilog="Example: aegean demo --out runs/demo")
 def demo(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/NAME).")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of split, labels, weights and noise.")] = 0,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images.")] = None,
+    epochs: Epochs = None,
     threads: Threads = None,
 ) -> None:
     """Label scikit-learn's handwritten digits from ten examples a class, beside three baselines, in minutes."""
@@ -24,9 +37,7 @@ def demo(
 
     use_threads(threads)
     experiment = with_seed(get("digits-pixelgan-100"), seed)
-    if epochs:
-        experiment = experiment.override({"train.epochs": epochs}, "--epochs")
-    run = start(experiment, out)
+    run = start(_for(experiment, epochs), out)
     outcome = train_with_warnings(run)
     if outcome.ended == "finished":
         results = evaluate_with_progress(run)
@@ -44,7 +55,7 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Override any setting of the recipe.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images.")] = None,
+    epochs: Epochs = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of labels, weights, noise and order.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/NAME).")] = None,
     threads: Threads = None,
@@ -58,18 +69,18 @@ def train(
         from aegean.recipes import with_seed
 
         experiment = with_seed(experiment, seed)
-    changes = parse_overrides(settings or [])
-    if epochs is not None:
-        changes["train.epochs"] = epochs
-    if changes:
-        experiment = experiment.override(changes)
-    finish(start(experiment, out))
+    if settings:
+        experiment = experiment.override(parse_overrides(settings))
+    finish(start(_for(experiment, epochs), out))
 
 
 @app.command(epilog="Example: aegean resume runs/pixelgan-mnist-100 --epochs 20")
 def resume(
     run: RunArgument,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs in all, those done included.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Epochs in all, those done included, by the same schedule."),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Go on exactly where a run was interrupted, or train it longer."""
@@ -84,7 +95,7 @@ def resume(
 def reproduce(
     recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a recipe.")] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, from --first on.")] = 1,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Another budget; the record says so.")] = None,
+    epochs: Epochs = None,
     first: Annotated[int, typer.Option("--first", min=0, help="The first seed.")] = 0,
     results: Annotated[Path, typer.Option("--results", help="Where the run records go.")] = Path("results"),
     out: Annotated[Path, typer.Option("--out", help="Where the runs go.")] = Path("runs"),
@@ -105,9 +116,7 @@ def reproduce(
     if recipe is None:
         raise typer.BadParameter("name a recipe; aegean reproduce --list shows them.")
     use_threads(threads)
-    experiment = get(recipe)
-    if epochs is not None:
-        experiment = experiment.override({"train.epochs": epochs}, "--epochs")
+    experiment = _for(get(recipe), epochs)
     command = f"aegean reproduce {recipe} --seeds {seeds}" + (f" --first {first}" if first else "")
     command += (f" --epochs {epochs}" if epochs else "") + (" --baselines" if with_baselines else "")
     for seed in range(first, first + seeds):
@@ -119,3 +128,10 @@ def reproduce(
     summary = summarise([record for record in read_records(results) if record.recipe == recipe])
     for name, value in summary.items():
         print(f"{name}: {value}")
+
+
+def _for(experiment: "Experiment", epochs: int | None) -> "Experiment":
+    """The experiment with the epochs that were asked for, if any."""
+    from aegean.choose import with_epochs
+
+    return experiment if epochs is None else with_epochs(experiment, epochs)
