@@ -105,6 +105,16 @@ def test_images_in_every_form_are_the_same_images(classifier, form):
     np.testing.assert_allclose(restored, given, atol=1e-5)
 
 
+def test_a_map_of_images_that_are_mostly_alike_does_not_collapse() -> None:
+    """Photographs differ from their mean by little; without batch normalisation all lie within 0.01 of each other."""
+    rng, grid = np.random.default_rng(0), np.linspace(-1, 1, 24)
+    mean = 90 + 80 * np.exp(-2 * (grid[:, None] ** 2 + grid**2))
+    tilts = rng.normal(size=(200, 2, 1, 1))
+    images = mean + 8 * (tilts[:, 0] * grid[:, None] + tilts[:, 1] * grid) + 3 * rng.normal(size=(200, 24, 24))
+    codes = AdversarialEmbedding(2, epochs=3, random_state=0).fit_transform(images.clip(0, 255).astype(np.uint8))
+    assert codes.std(axis=0).min() > 0.3
+
+
 def test_flat_images_with_their_shape_are_no_vectors():
     flat = AdversarialEmbedding(image_shape=(8, 8), epochs=1).fit(DIGITS.reshape(-1, 64))
     assert flat._model.shape == (1, 8, 8)

@@ -95,7 +95,7 @@ def _aae(choice: Choice, task: Task, data: DataSummary) -> None:
     layers = _layers(data).to_dict()
     choice.add("", model__decoder=layers, model__discriminator=layers)
     if task == "embed":
-        choice.add(_why_layers(data), model__encoder=layers)
+        choice.add(_why_layers(data), model__encoder=_coordinates(data).to_dict())
         return
     _encoder(choice, data)
     _consistency(choice, task, data)
@@ -118,7 +118,7 @@ def _pixelgan(choice: Choice, task: Task, data: DataSummary) -> None:
     layers = _layers(data).to_dict()
     choice.add("", model__discriminator=layers)
     if task == "embed":
-        choice.add(_why_layers(data), model__encoder=layers, model__prior__std=1.0)
+        choice.add(_why_layers(data), model__encoder=_coordinates(data).to_dict(), model__prior__std=1.0)
         return
     _encoder(choice, data)
 
@@ -159,6 +159,14 @@ def _layers(data: DataSummary) -> MLPConfig:
     else:
         width = 1000 if data.numbers >= 400 else 500
     return MLPConfig(widths=(width, width))
+
+
+def _coordinates(data: DataSummary) -> MLPConfig:
+    """Batch normalisation to the last layer gives codes the prior's mean and width from the first step on.
+
+    Without it, codes of photographs, which are mostly alike, stay in one place: the discriminator wins at once.
+    """
+    return _layers(data).override({"batch_norm": "all"})
 
 
 def _why_layers(data: DataSummary) -> str:
