@@ -267,11 +267,6 @@ def pixelgan_mnist_30_neighbours() -> Experiment:
     return with_neighbours(pixelgan_mnist_30_consistent())
 
 
-def pixelgan_mnist_three_neighbours() -> Experiment:
-    """Three digits in three clusters with the consistency term, linked by neighbours."""
-    return with_neighbours(pixelgan_mnist_three_consistent())
-
-
 def _consistent(experiment: Experiment, change: Affine | None = None) -> Experiment:
     """What held for the AAE (`aegean.recipes.aae_categorical`): its encoder, and its rates.
 
@@ -350,5 +345,4 @@ RECIPES = (
     pixelgan_mnist_50_neighbours,
     pixelgan_mnist_100_neighbours,
     pixelgan_mnist_30_neighbours,
-    pixelgan_mnist_three_neighbours,
 )
