@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from aegean.data import Splits, SplitSettings, from_arrays
+from aegean.data import Digits, Splits, SplitSettings, from_arrays
+from aegean.experiment import Experiment
 from aegean.models import (
     AAEConfig,
     ALIConfig,
@@ -30,6 +31,7 @@ from aegean.nn import (
     StridedEncoderConfig,
 )
 from aegean.priors import Categorical, Gaussian, GaussianMixture, Product, Uniform
+from aegean.train import TrainConfig
 
 os.environ["AEGEAN_CACHE"] = "off"  # tests leave nothing in the user's cache
 
@@ -191,3 +193,17 @@ def splits() -> Splits:
 def _one_thread() -> None:
     """Tests run side by side; and bits depend on the number of threads."""
     torch.set_num_threads(1)
+
+
+def small(supervised: bool = True, **settings: object) -> Experiment:
+    """A PixelGAN on digits, classes or twelve clusters."""
+    model = SMALL_MODELS["pixelgan-supervised"]
+    assert isinstance(model, PixelGANConfig)
+    prior = Categorical(categories=10 if supervised else 12)
+    return Experiment(
+        name="small",
+        title="A small <experiment>",
+        data=Digits(labels_per_class=3, test=0.3, validation=0 if supervised else 0.2),
+        model=model.model_copy(update={"prior": prior, "supervised": supervised}),
+        train=TrainConfig(epochs=2, batch_size=200, labelled_batch_size=30, precision="float32", device="cpu"),
+    ).override(settings)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from aegean.build import build_trainer
 from aegean.choose import DataSummary, choose, with_epochs, within_minutes
 from aegean.choose.networks import RECIPES
 from aegean.data import Digits, SplitSettings, from_arrays, from_vectors
@@ -15,7 +16,6 @@ from aegean.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from aegean.models import create
 from aegean.nn.augment import Affine, Jitter
 from aegean.recipes import get
-from aegean.run import build_trainer
 from aegean.schedules import Anneal
 from aegean.train import SGD
 from conftest import make_splits

@@ -23,6 +23,8 @@ LAYERS = (
     ("evaluate", "plots"),
     ("writing",),
     ("environment", "experiment"),
+    ("build",),
+    ("starts",),
     ("run", "recipes"),
     ("use", "choose"),
     ("report", "reproduce", "estimators", "explore"),

@@ -7,31 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from aegean.data import Digits, Splits
+from aegean.build import build_trainer
+from aegean.data import Splits
 from aegean.data.stream import Batch, Stream
 from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
-from aegean.experiment import Experiment
-from aegean.models import PixelGANConfig, VAEConfig
+from aegean.models import VAEConfig
 from aegean.nn import MLPConfig
-from aegean.priors import Categorical, Gaussian
+from aegean.priors import Gaussian
 from aegean.report.build import report_content, write_report
-from aegean.run import Run, build_trainer, free_folder
-from aegean.train import TrainConfig
-from conftest import SMALL_MODELS
-
-SMALL_PIXELGAN = SMALL_MODELS["pixelgan-supervised"]
-assert isinstance(SMALL_PIXELGAN, PixelGANConfig)
-
-
-def small(supervised: bool = True, **settings: object) -> Experiment:
-    prior = Categorical(categories=10 if supervised else 12)
-    return Experiment(
-        name="small",
-        title="A small <experiment>",
-        data=Digits(labels_per_class=3, test=0.3, validation=0 if supervised else 0.2),
-        model=SMALL_PIXELGAN.model_copy(update={"prior": prior, "supervised": supervised}),
-        train=TrainConfig(epochs=2, batch_size=200, labelled_batch_size=30, precision="float32", device="cpu"),
-    ).override(settings)
+from aegean.run import Run, free_folder
+from conftest import small
 
 
 @pytest.fixture(scope="module")

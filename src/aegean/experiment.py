@@ -24,6 +24,8 @@ class Experiment(Config):
         model: networks, prior, likelihood.
         train: epochs, optimisers, precision.
         seed: of weights, noise and order; the split and the choice of labels have seeds of their own in `data`.
+        starts: trainings from different beginnings, of which the one with the most suitable clusters is kept; see
+            `aegean.starts`.
         protocols: by which the test images are judged beside the usual ones; see `aegean.evaluate.protocols`.
         paper: the paper's own figures by metric, as printed there, for tables; they change nothing.
     """
@@ -36,5 +38,6 @@ class Experiment(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     seed: int = Field(default=0, ge=0)
+    starts: int = Field(default=1, ge=1, le=100)
     protocols: tuple[ProtocolName, ...] = ()
     paper: dict[str, str] = {}

@@ -102,7 +102,8 @@ def reproduce_seed(
 
 def _trained(experiment: Experiment) -> dict[str, object]:
     """What training depends on. How a run is named and judged may change after it."""
-    return {part: value for part, value in experiment.to_dict().items() if part in ("data", "model", "train", "seed")}
+    values = experiment.to_dict()
+    return {part: values[part] for part in ("data", "model", "train", "seed", "starts")}
 
 
 def baselines(splits: Splits) -> dict[str, float]:

@@ -4,13 +4,13 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
+from aegean.build import build_trainer
 from aegean.data import FeatureScaler, Splits
 from aegean.environment import Environment, describe_environment
 from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
@@ -18,12 +18,11 @@ from aegean.evaluate.apply import Advance
 from aegean.evaluate.protocols import ProtocolName, evaluate_model
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable, lock, read_bounded
-from aegean.likelihoods import Likelihood
-from aegean.models import Model, create
-from aegean.models.consistency import neighbours_of
+from aegean.models import Model
+from aegean.starts import train_starts
 from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints, load_trainer_state
-from aegean.train.distributed import ALONE, Processes, join
+from aegean.train.distributed import Processes, join
 from aegean.train.log import read_metrics
 from aegean.train.precision import choose_device, choose_precision
 
@@ -252,17 +251,14 @@ class Run:
             yield
 
     def _train(self, progress: Callable[[Progress], None] | None, processes: Processes) -> Outcome:
-        trainer = build_trainer(self.experiment, self.splits, self.folder if processes.first else None, processes)
-        if list_checkpoints(self.folder / "checkpoints"):
-            trainer.load(self.checkpoint())
+        def judge(trainer: Trainer) -> Callable[[], Mapping[str, float]] | None:
+            return partial(self._validate, trainer) if processes.first and len(self.splits.validation) else None
 
-        def validate() -> Mapping[str, float]:
-            return {
-                f"validation/{name}": value
-                for name, value in evaluate_model(trainer.model, self.splits, "validation", trainer.precision).items()
-            }
+        return train_starts(self.experiment, self.splits, self.folder, processes, progress, judge)[1]
 
-        return trainer.fit(progress, validate if processes.first and len(self.splits.validation) else None)
+    def _validate(self, trainer: Trainer) -> Mapping[str, float]:
+        metrics = evaluate_model(trainer.model, self.splits, "validation", trainer.precision)
+        return {f"validation/{name}": value for name, value in metrics.items()}
 
     def extend(self, epochs: int) -> None:
         """Ask for more (or fewer) epochs in all; `train` then goes on to that number.
@@ -291,32 +287,6 @@ class Run:
         results = evaluate_model(self.model(), self.splits, "test", self.precision, progress, chosen, state)
         atomic_write_json(self.folder / "evaluation.json", results)
         return results
-
-
-def build_trainer(
-    experiment: Experiment, splits: Splits, folder: Path | None = None, processes: Processes = ALONE
-) -> Trainer:
-    """Put an experiment's parts together.
-
-    Args:
-        experiment: all settings.
-        splits: the images of `experiment.data`, or others of the same shape.
-        folder: for checkpoints and logs; None writes nothing.
-        processes: those that train together.
-
-    Raises:
-        ConfigError: model, data and training do not fit each other.
-        DataError: the first mini-batch holds no images in [0, 1].
-    """
-    settings = experiment.train
-    model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
-    neighbours = neighbours_of(experiment.model)
-    streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed, neighbours)
-    likelihood = getattr(model, "likelihood", None)
-    if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
-        for stream in streams.values():
-            likelihood.check(replace(stream, neighbours=0).batch(0).x)
-    return Trainer(model, settings, streams, folder, processes)
 
 
 def free_folder(parent: Path, name: str) -> Path:

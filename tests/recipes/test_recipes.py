@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from aegean.build import build_trainer
 from aegean.errors import ConfigError
 from aegean.evaluate.protocols import evaluate_model
 from aegean.experiment import Experiment
 from aegean.recipes import RECIPES, get, names, with_seed
-from aegean.run import build_trainer
 from conftest import make_splits
 
 SHAPES = {

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aegean.choose.networks import RECIPES, ModelName, Task, choose_model
-from aegean.choose.schedule import choose_schedule, with_epochs, within_minutes
+from aegean.choose.schedule import choose_schedule, choose_starts, with_epochs, within_minutes
 from aegean.choose.summary import DataSummary
 from aegean.data import Arrays, DataConfig, Splits
 from aegean.errors import ConfigError, did_you_mean
@@ -48,6 +48,7 @@ def choose(
     dim: int = 2,
     epochs: int | None = None,
     minutes: float | None = None,
+    starts: int | None = None,
     splits: Splits | None = None,
     seed: int = 0,
     overrides: Mapping[str, object] | None = None,
@@ -63,6 +64,7 @@ def choose(
         dim: coordinates of an embedding.
         epochs: passes over the data; schedules keep their proportions.
         minutes: time allowed for training instead; the first steps are timed on this machine for a few seconds.
+        starts: trainings of which the best is kept, for "cluster"; by default as many as a short time allows.
         splits: the data itself, for `minutes`.
         seed: of weights, noise and order.
         overrides: settings by dotted keys, which go before every choice.
@@ -88,10 +90,15 @@ def choose(
     if wanted is not None:
         experiment = with_epochs(experiment, _whole(wanted))
         reasons.append(f"{wanted} passes instead, as asked.")
-    experiment = experiment.override(given) if given else experiment
+    experiment = experiment.override({"starts": choose_starts(task, summary, starts, minutes)} | given)
     if minutes is not None and splits is not None:
-        experiment, reason = within_minutes(experiment, splits, minutes)
+        experiment, reason = within_minutes(experiment, splits, minutes, fixed=starts is not None or "starts" in given)
         reasons.append(reason)
+    if experiment.starts > 1:
+        reasons.append(
+            f"{experiment.starts} trainings from different beginnings; one is kept, that whose clusters best hold "
+            f"{summary.what} together that look alike."
+        )
     return Chosen(experiment, tuple(reasons))
 
 

@@ -4,19 +4,22 @@ import math
 import time
 from typing import Any
 
+from aegean.build import build_trainer
 from aegean.choose.networks import Choice, ModelName, Task
 from aegean.choose.summary import DataSummary
 from aegean.data import Splits
 from aegean.errors import ConfigError
 from aegean.experiment import Experiment
 from aegean.models.consistency import neighbours_of
-from aegean.run import build_trainer
 
 #: Steps that 1,500 examples take, by task; their number grows with the third root of the examples.
 STEPS: dict[Task, int] = {"classify": 600, "cluster": 700, "embed": 2500}
 FEWEST_STEPS, MOST_STEPS = 300, 10_000
 #: Training longer than so many times the recommended steps is not tried, however much time there is.
 LONGEST = 5
+
+#: Trainings of a clustering where time allows, and up to how many examples it does without `minutes`.
+STARTS, FEW = 5, 10_000
 
 #: Steps that are not timed (kernels are compiled, memory is taken), and the seconds of those that are.
 WARM_UP, TIMED_SECONDS = 3, 3.0
@@ -42,6 +45,20 @@ def choose_schedule(task: Task, model: ModelName, data: DataSummary, groups: int
         choice.add("", train__precision="float32")  # networks so small would spend their time on casts
     choice.add(f"{epochs} passes over the {data.what}, about {epochs * per_epoch} steps.", train__epochs=epochs)
     return choice
+
+
+def choose_starts(task: Task, data: DataSummary, starts: int | None, minutes: float | None) -> int:
+    """Choose of how many trainings the best is kept: clusters made without labels depend on where a training begins.
+
+    Args:
+        task: only "cluster" has several.
+        data: what it is for.
+        starts: as asked for.
+        minutes: time allowed; `within_minutes` then sees how many it is enough for.
+    """
+    if starts is not None or task != "cluster":
+        return starts or 1
+    return STARTS if minutes is not None or data.n <= FEW else 1
 
 
 def with_epochs(experiment: Experiment, epochs: int) -> Experiment:
@@ -79,13 +96,16 @@ def _stretched_item(key: str, item: Any, factor: float) -> Any:
     return item * factor if key == "neighbour_epochs" else _stretched(item, factor)
 
 
-def within_minutes(experiment: Experiment, splits: Splits, minutes: float) -> tuple[Experiment, str]:
+def within_minutes(
+    experiment: Experiment, splits: Splits, minutes: float, fixed: bool = True
+) -> tuple[Experiment, str]:
     """Choose the epochs by the time allowed, after timing the first steps for a few seconds on this machine.
 
     Args:
         experiment: with the epochs that are recommended; at most five times as many are trained.
         splits: the data.
         minutes: time allowed for training, more than 0.
+        fixed: make all of the experiment's starts; otherwise as many as can make the epochs that are recommended.
 
     Returns:
         The experiment with another number of epochs, at least 1, and the reason.
@@ -107,7 +127,9 @@ def within_minutes(experiment: Experiment, splits: Splits, minutes: float) -> tu
         steps += 1
     step = (time.monotonic() - started) / steps
     possible = int(PLANNED * 60 * minutes / (step * trainer.steps_per_epoch))
-    epochs = max(1, min(possible, LONGEST * experiment.train.epochs))
+    recommended = experiment.train.epochs
+    starts = experiment.starts if fixed else max(1, min(experiment.starts, possible // recommended))
+    epochs = max(1, min(possible // starts, LONGEST * recommended))
     unit = "minute is" if minutes == 1 else "minutes are"
     reason = f"{epochs} passes instead, because {minutes:g} {unit} allowed and a step takes {1000 * step:.0f} ms."
-    return with_epochs(experiment, epochs), reason
+    return with_epochs(experiment.override({"starts": starts}), epochs), reason

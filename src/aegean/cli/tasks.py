@@ -37,6 +37,9 @@ def cluster(
     model: ModelOption = "aae",
     minutes: Minutes = None,
     epochs: Epochs = None,
+    starts: Annotated[
+        int | None, typer.Option("--starts", min=1, help="Trainings, of which the best is kept (default: chosen).")
+    ] = None,
     size: Size = None,
     sheets: Annotated[bool, typer.Option("--sheets", help="Also a picture of each cluster's typical images.")] = False,
     folders: Annotated[bool, typer.Option("--folders", help="Also copy the images into one folder a cluster.")] = False,
@@ -51,8 +54,8 @@ def cluster(
     use_threads(threads)
     with reading():
         prepared = prepare(
-            "cluster", photos, model=_family(model), clusters=clusters, minutes=minutes, epochs=epochs, size=size,
-            seed=seed, out=out, overrides=parse_overrides(settings or []), sheets=sheets, folders=folders,
+            "cluster", photos, model=_family(model), clusters=clusters, minutes=minutes, epochs=epochs, starts=starts,
+            size=size, seed=seed, out=out, overrides=parse_overrides(settings or []), sheets=sheets, folders=folders,
         )  # fmt: skip
     _go(prepared)
 

@@ -62,6 +62,7 @@ class AdversarialClusterer(ClusterMixin, _Filed):  # type: ignore[misc]
         image_shape: (h, w) or (h, w, c) of rows that are images; None for vectors, and for images as arrays.
         epochs: passes over the data; by default chosen.
         minutes: time allowed for training, in place of `epochs`.
+        starts: trainings from different beginnings, of which the best is kept; by default 5 where data or time allow.
         overrides: settings of the experiment by dotted keys, such as `{"train.batch_size": 50}`.
         random_state: of weights, noise and order; an integer repeats a fit.
         verbose: 1 prints choices and progress.
@@ -82,6 +83,7 @@ class AdversarialClusterer(ClusterMixin, _Filed):  # type: ignore[misc]
         image_shape: Sequence[int] | None = None,
         epochs: int | None = None,
         minutes: float | None = None,
+        starts: int | None = None,
         overrides: Mapping[str, object] | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
@@ -91,6 +93,7 @@ class AdversarialClusterer(ClusterMixin, _Filed):  # type: ignore[misc]
         self.image_shape = image_shape
         self.epochs = epochs
         self.minutes = minutes
+        self.starts = starts
         self.overrides = overrides
         self.random_state = random_state
         self.verbose = verbose
@@ -106,7 +109,7 @@ class AdversarialClusterer(ClusterMixin, _Filed):  # type: ignore[misc]
             raise ConfigError(f"n_clusters is {self.n_clusters!r}; ask for 1 or more.")
         rows, _ = self._checked(X, fitting=True)
         data = self._form.data(rows)
-        self._train(data, clusters=int(self.n_clusters))
+        self._train(data, clusters=int(self.n_clusters), starts=self.starts)
         found = self._in_batches(self._model.predict, self._form.scale(rows)).argmax(dim=1)
         sizes = torch.bincount(found, minlength=int(self.n_clusters))
         self._order = sizes.argsort(descending=True, stable=True).numpy()

@@ -18,7 +18,7 @@ from aegean.errors import ConfigError
 from aegean.estimators.arrays import Form, rows_of
 from aegean.evaluate.apply import evaluation
 from aegean.models import Model, registry
-from aegean.run import build_trainer
+from aegean.starts import train_starts
 from aegean.train import Progress
 from aegean.use import draw_samples
 
@@ -71,8 +71,7 @@ class AdversarialEstimator(BaseEstimator):  # type: ignore[misc]
             **wanted,
         )
         self._tell(*chosen.reasons)
-        trainer = build_trainer(chosen.experiment, splits)
-        outcome = trainer.fit(self._progress if self.verbose else None)
+        trainer, outcome = train_starts(chosen.experiment, splits, progress=self._progress if self.verbose else None)
         if outcome.ended == "interrupted":
             raise KeyboardInterrupt
         self._tell(*outcome.warnings)

@@ -30,6 +30,7 @@ def cluster(
     model: ModelName = "aae",
     minutes: float | None = None,
     epochs: int | None = None,
+    starts: int | None = None,
     size: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -50,6 +51,7 @@ def cluster(
         model: which family.
         minutes: time allowed for training.
         epochs: passes over the images instead.
+        starts: trainings, of which the best is kept; by default as many as a short time allows.
         size: of all images, height x width.
         seed: of weights, noise and order.
         out: folder of the run.
@@ -63,8 +65,8 @@ def cluster(
         KeyboardInterrupt: Ctrl-C; the run is saved, and `aegean resume` goes on.
     """
     prepared = prepare(
-        "cluster", source, model=model, clusters=clusters, minutes=minutes, epochs=epochs, size=size, seed=seed,
-        out=out, overrides=overrides, sheets=sheets, folders=folders,
+        "cluster", source, model=model, clusters=clusters, minutes=minutes, epochs=epochs, starts=starts, size=size,
+        seed=seed, out=out, overrides=overrides, sheets=sheets, folders=folders,
     )  # fmt: skip
     return _run(prepared, progress)
 

@@ -19,13 +19,14 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
+from aegean.build import build_trainer
 from aegean.choose import with_epochs
 from aegean.data import Splits
 from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import Classification, evaluate_classification
 from aegean.evaluate.noise import labelled
 from aegean.files import atomic_write_json, read_bounded
-from aegean.run import Run, build_trainer
+from aegean.run import Run
 from aegean.tasks.calibrate import cross_fitted, fit_temperature
 from aegean.train import Progress
 

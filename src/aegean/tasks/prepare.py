@@ -72,6 +72,7 @@ def prepare(
     dim: int = 2,
     minutes: float | None = None,
     epochs: int | None = None,
+    starts: int | None = None,
     size: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -94,6 +95,7 @@ def prepare(
         dim: coordinates, for "embed".
         minutes: time allowed for training and, for "classify", for the estimate of its error.
         epochs: passes over the data, in place of `minutes`.
+        starts: trainings of which the best is kept, for "cluster"; by default chosen.
         size: height x width that images are brought to, as "32x32"; by default chosen where they differ.
         seed: of weights, noise and order.
         out: folder of the run; by default a new one in `runs`. For "classify", a finished run of the same images there
@@ -133,6 +135,7 @@ def prepare(
             epochs=epochs,
             # The estimate of the error takes as long as the training, see `aegean.tasks.folds`.
             minutes=minutes / 2 if minutes is not None and task == "classify" and folds else minutes,
+            starts=starts,
             splits=splits,
             seed=seed,
             overrides=given,

@@ -6,13 +6,14 @@ What an earlier round left is moved into `rounds/1`, `rounds/2`, ... of the run'
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aegean.build import build_trainer
 from aegean.choose.networks import Task
 from aegean.data import Splits
 from aegean.errors import AegeanError, CheckpointError, OutputError
 from aegean.experiment import Experiment
 from aegean.models import Model, create
 from aegean.models.base import load_weights
-from aegean.run import CALIBRATION, Run, build_trainer
+from aegean.run import CALIBRATION, Run
 from aegean.tasks.settings import SETTINGS, TaskSettings, labels_digest, settings_of
 
 #: Files of a round, in the order in which they are moved; without the last one a folder holds no run.

@@ -1,0 +1,43 @@
+"""From an experiment and its data to a trainer."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from aegean.data import Splits
+from aegean.errors import ConfigError
+from aegean.experiment import Experiment
+from aegean.likelihoods import Likelihood
+from aegean.models import create
+from aegean.models.consistency import neighbours_of
+from aegean.train import Trainer
+from aegean.train.distributed import ALONE, Processes
+
+
+def build_trainer(
+    experiment: Experiment, splits: Splits, folder: Path | None = None, processes: Processes = ALONE
+) -> Trainer:
+    """Put an experiment's parts together, for one training; `aegean.starts` makes several of them.
+
+    Args:
+        experiment: all settings.
+        splits: the images of `experiment.data`, or others of the same shape.
+        folder: for checkpoints and logs; None writes nothing.
+        processes: those that train together.
+
+    Raises:
+        ConfigError: model, data and training do not fit each other.
+        DataError: the first mini-batch holds no images in [0, 1].
+    """
+    settings = experiment.train
+    model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
+    if experiment.starts > 1 and not model.can("predict"):
+        raise ConfigError(
+            f"starts is {experiment.starts}, but the model has no classes or clusters to compare them by; set starts=1."
+        )
+    neighbours = neighbours_of(experiment.model)
+    streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed, neighbours)
+    likelihood = getattr(model, "likelihood", None)
+    if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
+        for stream in streams.values():
+            likelihood.check(replace(stream, neighbours=0).batch(0).x)
+    return Trainer(model, settings, streams, folder, processes)

@@ -1,0 +1,153 @@
+"""Several trainings from different beginnings, of which one is kept: that whose clusters suit the data best.
+
+Without labels nobody can see which clusters are right. What can be seen is whether images that look alike share a
+cluster while clusters differ: how much the clusters of an image and of its nearest images tell of each other. On
+scikit-learn's digits that tells trainings in which two digits share a cluster from the others
+(docs/decisions/0026-one-of-several-starts-is-kept.md).
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from aegean.build import build_trainer
+from aegean.data import Splits
+from aegean.data.neighbours import nearest
+from aegean.errors import OutputError
+from aegean.evaluate.apply import apply
+from aegean.experiment import Experiment
+from aegean.files import atomic_write_json
+from aegean.models.consistency import mutual_information
+from aegean.train import Outcome, Progress, Trainer
+from aegean.train.checkpoint import list_checkpoints
+from aegean.train.distributed import ALONE, Processes
+
+#: In a run's folder: the trainings until one is kept, and afterwards what was found of each.
+FOLDER, STARTS = "starts", "starts.json"
+#: Training images that are looked at, and neighbours of each.
+LOOKED_AT, NEIGHBOURS = 13_000, 5
+#: Between the seeds of two starts, so that those of seed 0 are not those of seed 1.
+APART = 1_000_003
+
+#: From a trainer to what it is evaluated by, if at all.
+Judge = Callable[[Trainer], Callable[[], Mapping[str, float]] | None]
+
+
+def train_starts(
+    experiment: Experiment,
+    splits: Splits,
+    folder: Path | None = None,
+    processes: Processes = ALONE,
+    progress: Callable[[Progress], None] | None = None,
+    judge: Judge = lambda trainer: None,
+) -> tuple[Trainer, Outcome]:
+    """Train as often as `experiment.starts` says, from other weights each time, and keep one; or go on with that.
+
+    Args:
+        experiment: all settings.
+        splits: the data.
+        folder: of the run, for checkpoints and logs; None writes nothing. What is there already is gone on with.
+        processes: those that train together.
+        progress: told of all trainings as if they were one.
+        judge: of the metrics on validation images, which have no part in the choice.
+
+    Returns:
+        The trainer that is kept, and how the training ended, whose steps are that one's and whose seconds are all.
+
+    Raises:
+        AegeanError: anything that a `Trainer` raises.
+    """
+    if experiment.starts == 1 or (folder is not None and list_checkpoints(folder / "checkpoints")):
+        return _train(experiment, splits, folder, processes, progress, judge)
+    kept: tuple[Trainer, Outcome] | None = None
+    found: list[float] = []
+    seconds = 0.0
+    for number in range(experiment.starts):
+        one = experiment.override({"seed": experiment.seed + number * APART, "starts": 1})
+        own = folder / FOLDER / str(number + 1) if folder is not None else None
+        told = None if progress is None else _teller(progress, number, experiment.starts)
+        trainer, outcome = _train(one, splits, own, processes, told, judge)
+        seconds += outcome.seconds
+        if outcome.ended == "interrupted":
+            return trainer, replace(outcome, seconds=seconds)
+        found.append(shared_information(trainer, splits))
+        if kept is None or found[-1] > max(found[:-1]):
+            kept = trainer, outcome
+    assert kept is not None  # noqa: S101 - there is at least one start
+    trainer, outcome = kept
+    trainer.seconds = seconds
+    if folder is not None and processes.first:
+        _keep(trainer, folder, found)
+    processes.wait()
+    return trainer, replace(outcome, seconds=seconds)
+
+
+def shared_information(trainer: Trainer, splits: Splits) -> float:
+    """Return how much the clusters of an image and of its nearest images tell of each other, in nats, 0 to ln k.
+
+    Args:
+        trainer: of a model that predicts clusters, which is judged by its averaged weights, if it has such.
+        splits: whose training images are looked at, at most `LOOKED_AT` of them.
+    """
+    images, near = _looked_at(splits.train.images)
+    with trainer.for_evaluation():
+        q = apply(trainer.model, trainer.model.predict, images, trainer.precision, splits.binarize)
+    return float(mutual_information(q.repeat_interleave(near.shape[1], dim=0), q[near.flatten()]))
+
+
+def _looked_at(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Some images, and the nearest of each among them, by index; a search among all takes the square of the time."""
+    some = images if len(images) <= LOOKED_AT else images[:: -(-len(images) // LOOKED_AT)]
+    return some, nearest(some, min(NEIGHBOURS, len(some) - 1))
+
+
+def _train(
+    experiment: Experiment,
+    splits: Splits,
+    folder: Path | None,
+    processes: Processes,
+    progress: Callable[[Progress], None] | None,
+    judge: Judge,
+) -> tuple[Trainer, Outcome]:
+    trainer = build_trainer(experiment, splits, folder if processes.first else None, processes)
+    done = list_checkpoints(folder / "checkpoints") if folder is not None else []
+    if done:
+        trainer.load(done[-1])
+    return trainer, trainer.fit(progress, judge(trainer))
+
+
+def _teller(progress: Callable[[Progress], None], number: int, starts: int) -> Callable[[Progress], None]:
+    def tell(one: Progress) -> None:
+        epochs, steps = one.epochs, one.steps
+        per_step = one.seconds_left / (steps - one.step) if one.step < steps else 0.0
+        progress(
+            replace(
+                one,
+                epoch=one.epoch + number * epochs,
+                epochs=epochs * starts,
+                step=one.step + number * steps,
+                steps=steps * starts,
+                seconds_left=one.seconds_left + (starts - number - 1) * steps * per_step,
+            )
+        )
+
+    return tell
+
+
+def _keep(trainer: Trainer, folder: Path, found: list[float]) -> None:
+    """Put the log and the checkpoint of the start that is kept into the run's folder; the others are removed.
+
+    Until the checkpoint is there, all of it would be done again.
+    """
+    best = max(range(len(found)), key=found.__getitem__)
+    try:
+        shutil.copytree(folder / FOLDER / str(best + 1), folder, dirs_exist_ok=True, ignore=lambda *_: ["checkpoints"])
+    except (OSError, shutil.Error) as error:
+        raise OutputError(f"{folder}: cannot be written ({error}).") from None
+    atomic_write_json(folder / STARTS, {"information": found, "kept": best + 1})
+    trainer.folder = folder
+    trainer.save()
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""Several trainings, of which one is kept."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aegean.data import SplitSettings, from_arrays
+from aegean.errors import ConfigError
+from aegean.run import Run
+from aegean.starts import APART, FOLDER, STARTS, shared_information, train_starts
+from aegean.train import Progress
+from aegean.train.checkpoint import list_checkpoints
+from conftest import small
+
+
+def clusters(**overrides):
+    return small(supervised=False, **{"starts": 3, "train.epochs": 2, **overrides})
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def alone(experiment, splits, number):
+    """The start of that number, trained by itself."""
+    seed = experiment.seed + number * APART
+    return train_starts(experiment.override({"starts": 1, "seed": seed}), splits)[0]
+
+
+def test_the_start_is_kept_whose_clusters_share_most_information_with_those_of_neighbours() -> None:
+    experiment = clusters()
+    splits = experiment.data.load()
+    starts = [alone(experiment, splits, number) for number in range(3)]
+    information = [shared_information(trainer, splits) for trainer in starts]
+    assert len(set(information)) == 3
+    kept, outcome = train_starts(experiment, splits)
+    best = int(np.argmax(information))
+    assert same(weights(kept.model), weights(starts[best].model))
+    assert not same(weights(kept.model), weights(starts[best - 1].model))
+    assert (outcome.ended, outcome.step) == ("finished", starts[0].step)
+
+
+def test_information_is_that_of_the_joint_table_of_an_image_and_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two kinds of images: clusters that are the kinds share ln 2 with their neighbours', and clusters by chance 0."""
+    rng = np.random.default_rng(0)
+    kinds = np.arange(40) % 2
+    images = rng.integers(0, 20, (40, 8, 8), dtype=np.uint8)
+    images[kinds == 1] += 200
+    splits = SplitSettings(test=0).split(from_arrays(images, kinds))
+    experiment = clusters(**{"starts": 1, "train.epochs": 1})
+    trainer, _ = train_starts(experiment, splits)
+    for named, expected in (
+        (kinds, math.log(2)),
+        (np.zeros(40, dtype=int), 0.0),
+        (np.arange(40) // 2 % 2, 0.0),  # half of each kind
+    ):
+        q = torch.nn.functional.one_hot(torch.from_numpy(named), 12).float()
+        monkeypatch.setattr("aegean.starts.apply", lambda *_, q=q: q)
+        assert shared_information(trainer, splits) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_run_keeps_log_and_checkpoint_of_one_start(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", clusters())
+    seen: list[Progress] = []
+    outcome = run.train(seen.append)
+    found = json.loads((run.folder / STARTS).read_text())
+    assert found["kept"] == 1 + int(np.argmax(found["information"]))
+    best = alone(run.experiment, run.splits, found["kept"] - 1)
+    assert same(weights(run.model()), weights(best.model.eval()))
+    assert not (run.folder / FOLDER).exists()
+    assert [row["epoch"] for row in run.metrics()] == [1, 2]
+    assert outcome.step == best.step
+    assert outcome.seconds >= best.seconds
+    assert (seen[-1].step, seen[-1].steps, seen[-1].epochs) == (3 * best.step, 3 * best.step, 6)
+    assert [one.step for one in seen] == sorted(one.step for one in seen)
+    assert run.train().seconds == pytest.approx(outcome.seconds)  # nothing is left to do, and the time is remembered
+
+
+def test_an_interrupted_run_goes_on_with_the_start_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aegean.train.loop import Trainer
+
+    whole = Run.create(tmp_path / "whole", clusters())
+    whole.train()
+    run = Run.create(tmp_path / "run", clusters())
+    fit, calls = Trainer.fit, []
+
+    def broken(self, progress=None, evaluate=None):
+        calls.append(self.model)
+        if len(calls) == 2:
+            self.run_step()
+            self.save()
+            return dataclasses.replace(outcomes[0], ended="interrupted", step=1)
+        outcomes.append(fit(self, progress, evaluate))
+        return outcomes[-1]
+
+    outcomes = []
+    monkeypatch.setattr(Trainer, "fit", broken)
+    assert run.train().ended == "interrupted"
+    assert not list_checkpoints(run.folder / "checkpoints")
+    monkeypatch.undo()
+    assert run.train().ended == "finished"
+    assert (run.folder / STARTS).read_bytes() == (whole.folder / STARTS).read_bytes()
+    assert same(weights(run.model()), weights(whole.model()))
+
+
+def test_the_kept_start_can_be_trained_longer(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", clusters())
+    steps = run.train().step
+    found = (run.folder / STARTS).read_bytes()
+    run.extend(3)
+    assert run.train().step == steps * 3 // 2
+    assert (run.folder / STARTS).read_bytes() == found
+    assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
+
+
+def test_a_model_without_clusters_has_one_start(tmp_path: Path) -> None:
+    from aegean.recipes import get
+
+    with pytest.raises(ConfigError, match="starts is 2, but the model has no classes or clusters"):
+        Run.create(tmp_path / "run", get("flipped-implicit-points").override({"starts": 2}))
