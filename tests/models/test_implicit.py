@@ -246,6 +246,24 @@ def test_the_flipped_kind_regularises_images_and_reconstructs_through_both_netwo
         assert gradient.abs().sum() > 0
 
 
+def test_a_reconstructed_category_is_one_hot_to_the_discriminator_and_keeps_its_gradients() -> None:
+    soft, hard = model_of("flipped-implicit"), model_of("flipped-implicit", one_hot=True)
+    batch = batch_of()
+    q, z = soft.forward_pass(batch).reconstruction, hard.forward_pass(batch).reconstruction
+    assert not ((q == 0) | (q == 1)).all()
+    assert torch.equal(z.detach(), nn.functional.one_hot(q.argmax(dim=1), 3).float())
+    weights = list(soft.encoder.parameters()), list(hard.encoder.parameters())
+    direction = torch.arange(3.0)
+    expected, found = (
+        torch.autograd.grad((code * direction).sum(), w) for code, w in zip((q, z), weights, strict=True)
+    )
+    assert expected[0].abs().sum() > 0
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other)
+    with pytest.raises(ConfigError, match="one_hot is about categories"):
+        model_of("flipped-implicit", one_hot=True, prior=Gaussian(dim=3).to_dict())
+
+
 # ALI
 
 

@@ -157,7 +157,7 @@ def test_the_implicit_autoencoders_settings_are_kept() -> None:
     faces = get("implicit-lfw-50d").model
     assert (faces.encoder.kernel, faces.encoder.widths, faces.decoder.widths) == (6, (128, 256, 512), (512, 256, 128))  # type: ignore[union-attr]
     flipped = get("flipped-implicit-mnist-10").model
-    assert (flipped.prior.dim, flipped.noise, flipped.posterior_noise) == (10, 10, 20)  # type: ignore[union-attr]
+    assert (flipped.prior.dim, flipped.noise, flipped.posterior_noise) == (10, 10, 1)  # type: ignore[union-attr]
     assert get("flipped-implicit-mnist-15d").model.prior.dim == 15  # type: ignore[union-attr]
     info = get("infogan-mnist").model
     assert (info.prior.dim, info.noise, info.information) == (12, 62, 1.0)  # type: ignore[union-attr]

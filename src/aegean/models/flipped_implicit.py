@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aegean.adversary import Adversary
 from aegean.data.stream import Batch
+from aegean.errors import ConfigError
 from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss, game
 from aegean.models.two_way import PairDiscriminator, TwoWay, TwoWayConfig, pair
@@ -25,6 +26,8 @@ class FlippedImplicitAutoencoderConfig(TwoWayConfig):
         gradients: how both networks learn from the reconstruction game: through the `"negative"` example alone, or
             also through the positive one, whose image is the decoder's.
         reconstruction: weight of the reconstruction game against the regularization game.
+        one_hot: show the discriminator the likeliest category of a code, one-hot as those of the prior, in the place of
+            probabilities, whose gradients stay (straight-through; Bengio et al., 2013; not in the paper).
     """
 
     kind: Literal["flipped-implicit"] = "flipped-implicit"
@@ -34,6 +37,7 @@ class FlippedImplicitAutoencoderConfig(TwoWayConfig):
     adversary: Adversary = Adversary()
     gradients: Literal["negative", "both"] = "negative"
     reconstruction: float = Field(default=1.0, gt=0)
+    one_hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Pass:
     Attributes:
         z: draws of the prior, (n, d).
         x: images decoded from them, (n, c, h, w).
-        reconstruction: codes of these images, (n, d).
+        reconstruction: codes of these images, (n, d), as the discriminator sees them.
     """
 
     z: Tensor
@@ -71,6 +75,8 @@ class FlippedImplicitAutoencoder(TwoWay):
 
     def __init__(self, config: FlippedImplicitAutoencoderConfig, shape: Shape, classes: int = 0) -> None:
         super().__init__(config, shape, classes)
+        if config.one_hot and self.categories is None:
+            raise ConfigError("one_hot is about categories, and model.prior has none; leave one_hot out.")
         self.image_discriminator = config.image_discriminator.build_discriminator(shape)
         self.discriminator = PairDiscriminator(config.discriminator, shape, self.prior.dim, config.code_scale)
         check_r1("image_adversary", config.image_adversary, self.image_discriminator)
@@ -90,7 +96,8 @@ class FlippedImplicitAutoencoder(TwoWay):
         """Draw codes, decode them with noise n, encode the images with noise e."""
         z = self.draw_prior(len(batch.x))
         x = self.draw_image(z)
-        return Pass(z, x, self.draw_code(x))
+        code = self.draw_code(x)
+        return Pass(z, x, self.harden(code) if self.config.one_hot else code)
 
     def image_discriminator_loss(self, batch: Batch, shared: Pass) -> Tensor:
         """Tell images of the data (real) from images of the model (fake), (n,)."""

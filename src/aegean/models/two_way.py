@@ -6,6 +6,7 @@ Implicit autoencoders, their flipped kind and ALI have the same two networks and
 from typing import Literal, TypeVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -112,6 +113,18 @@ class TwoWay(Model):
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, e), (n, c, h, w) to (n, d), differentiable in encoder and image."""
         return self._code(self._score(x, self._noise(len(x), self.config.posterior_noise, self.rng)))
+
+    def harden(self, z: Tensor) -> Tensor:
+        """Return codes (n, d) with the likeliest category one-hot, and the gradients of the codes as they were.
+
+        Probabilities are told from the prior's one-hot draws by not being 0 or 1, whatever category they favour; these
+        are not.
+        """
+        if self.categories is None:
+            return z
+        q = z[:, self.categories]
+        hard = F.one_hot(q.argmax(dim=1), q.shape[1]) + (q - q.detach())  # exactly 0 and 1
+        return torch.cat((z[:, : self.categories.start], hard, z[:, self.categories.stop :]), dim=1)
 
     def draw_image(self, z: Tensor) -> Tensor:
         """Sample x = g(z, n), (n, d) to (n, c, h, w), differentiable in decoder and code."""

@@ -35,7 +35,10 @@ def flipped_implicit_mnist_15d() -> Experiment:
 
 
 def flipped_implicit_mnist_10() -> Experiment:
-    """Section 3.1: ten clusters, a style of ten dimensions, and a posterior with noise of twenty."""
+    """Section 3.1: ten clusters, a style of ten dimensions, and a posterior with noise.
+
+    More than one dimension of noise hides what the image has to say while weights are small.
+    """
     return flipped_implicit_mnist_15d().override(
         {
             "name": "flipped-implicit-mnist-10",
@@ -47,7 +50,8 @@ def flipped_implicit_mnist_10() -> Experiment:
             "model.likelihood": "stochastic",
             "model.noise": 10,
             "model.posterior": "stochastic",
-            "model.posterior_noise": 20,
+            "model.posterior_noise": 1,
+            "model.one_hot": True,
         }
     )
 
