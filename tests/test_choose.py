@@ -206,3 +206,35 @@ def test_making_a_model_takes_no_random_numbers_from_others():
     chosen = choose("cluster", summary((5, 1, 1), 50)).experiment
     create(chosen.model, (5, 1, 1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_clusters_have_several_starts_where_data_or_time_allow():
+    def starts(task="cluster", n=1437, **more):
+        return choose(task, summary(n=n), **more).experiment.starts
+
+    assert starts() == 5
+    assert starts(n=50_000) == 1
+    assert starts(n=50_000, starts=3) == 3
+    assert starts("classify") == starts("embed") == 1
+    assert starts(epochs=4) == starts(overrides={"train.epochs": 4}) == 1
+    assert starts(epochs=4, starts=2) == starts(overrides={"starts": 2}) == 2
+    assert any(reason.startswith("5 trainings from different") for reason in choose("cluster", summary()).reasons)
+
+
+def test_minutes_are_for_all_starts(monkeypatch):
+    """A step is said to take a second, so that the passes are known: two are recommended for each start."""
+    splits = Digits(labels_per_class=0).load()
+    chosen = choose("cluster", DataSummary.of(splits), epochs=2, starts=5).experiment
+    clock = [0.0]
+    monkeypatch.setattr("aegean.train.Trainer.run_step", lambda self: clock.__setitem__(0, clock[0] + 1))
+    monkeypatch.setattr("aegean.choose.schedule.time.monotonic", lambda: clock[0])
+    per_pass = build_trainer(chosen, splits).steps_per_epoch / 60 / 0.9
+
+    def within(passes, fixed):
+        timed, _ = within_minutes(chosen, splits, (passes + 0.1) * per_pass, fixed)
+        return timed.starts, timed.train.epochs
+
+    assert [within(passes, False) for passes in (1, 2, 3, 4, 10, 11, 40, 500)] == [
+        (1, 1), (1, 2), (1, 3), (2, 2), (5, 2), (5, 2), (5, 8), (5, 10),
+    ]  # fmt: skip
+    assert [within(passes, True) for passes in (2, 5, 10, 500)] == [(5, 1), (5, 1), (5, 2), (5, 10)]

@@ -12,7 +12,7 @@ import torch
 from aegean.data import SplitSettings, from_arrays
 from aegean.errors import ConfigError
 from aegean.run import Run
-from aegean.starts import APART, FOLDER, STARTS, shared_information, train_starts
+from aegean.starts import APART, FOLDER, STARTS, describe_starts, shared_information, train_starts
 from aegean.train import Progress
 from aegean.train.checkpoint import list_checkpoints
 from conftest import small
@@ -78,6 +78,7 @@ def test_a_run_keeps_log_and_checkpoint_of_one_start(tmp_path: Path) -> None:
     assert same(weights(run.model()), weights(best.model.eval()))
     assert not (run.folder / FOLDER).exists()
     assert [row["epoch"] for row in run.metrics()] == [1, 2]
+    assert describe_starts(run.folder).startswith(f"Training {found['kept']} of 3 was kept")
     assert outcome.step == best.step
     assert outcome.seconds >= best.seconds
     assert (seen[-1].step, seen[-1].steps, seen[-1].epochs) == (3 * best.step, 3 * best.step, 6)
@@ -120,6 +121,12 @@ def test_the_kept_start_can_be_trained_longer(tmp_path: Path) -> None:
     assert run.train().step == steps * 3 // 2
     assert (run.folder / STARTS).read_bytes() == found
     assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
+
+
+def test_what_is_said_of_starts_needs_their_file_whole(tmp_path: Path) -> None:
+    assert describe_starts(tmp_path) == ""
+    (tmp_path / STARTS).write_text('{"information": [0.5, "much"], "kept": 1}')
+    assert describe_starts(tmp_path) == ""
 
 
 def test_a_model_without_clusters_has_one_start(tmp_path: Path) -> None:

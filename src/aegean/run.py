@@ -41,6 +41,7 @@ command.txt       the command that started this run
 environment.json  versions and hardware
 metrics.jsonl     one line an epoch: losses, and what the phases report
 checkpoints/      the newest two; each holds a model that `aegean.Model.from_pretrained` reads
+starts.json       of several trainings (starts in experiment.yaml), which is kept
 evaluation.json   results on the test images, once training has ended
 report.html       the report, once written
 

@@ -6,6 +6,7 @@ scikit-learn's digits that tells trainings in which two digits share a cluster f
 (docs/decisions/0026-one-of-several-starts-is-kept.md).
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,10 +17,10 @@ from torch import Tensor
 from aegean.build import build_trainer
 from aegean.data import Splits
 from aegean.data.neighbours import nearest
-from aegean.errors import OutputError
+from aegean.errors import AegeanError, OutputError
 from aegean.evaluate.apply import apply
 from aegean.experiment import Experiment
-from aegean.files import atomic_write_json
+from aegean.files import atomic_write_json, read_bounded
 from aegean.models.consistency import mutual_information
 from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints
@@ -27,6 +28,7 @@ from aegean.train.distributed import ALONE, Processes
 
 #: In a run's folder: the trainings until one is kept, and afterwards what was found of each.
 FOLDER, STARTS = "starts", "starts.json"
+MAX_BYTES = 100_000
 #: Training images that are looked at, and neighbours of each.
 LOOKED_AT, NEIGHBOURS = 13_000, 5
 #: Between the seeds of two starts, so that those of seed 0 are not those of seed 1.
@@ -96,6 +98,20 @@ def shared_information(trainer: Trainer, splits: Splits) -> float:
     with trainer.for_evaluation():
         q = apply(trainer.model, trainer.model.predict, images, trainer.precision, splits.binarize)
     return float(mutual_information(q.repeat_interleave(near.shape[1], dim=0), q[near.flatten()]))
+
+
+def describe_starts(folder: Path) -> str:
+    """Say which of several starts a run's folder has kept and why; nothing where there was one."""
+    try:
+        values = json.loads(read_bounded(folder / STARTS, MAX_BYTES))
+        information, kept = [float(value) for value in values["information"]], int(values["kept"])
+    except (AegeanError, OSError, ValueError, KeyError, TypeError):
+        return ""
+    nats = ", ".join(f"{value:.2f}" for value in information)
+    return (
+        f"Training {kept} of {len(information)} was kept: the clusters of an image and of those that look most like it "
+        f"share the most information ({nats} nats)."
+    )
 
 
 def _looked_at(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -244,17 +244,21 @@ SMALL = ["train.precision=float32", "model.decoder.widths=[32]", "model.discrimi
 
 
 def test_a_folder_is_clustered_in_one_line(home: Path, photos: Path) -> None:
-    done = aegean("cluster", photos, "--clusters", "2", "--epochs", "1", "--sheets", "--out", "found", *SMALL, cwd=home)
+    options = ["--clusters", "2", "--epochs", "1", "--starts", "2", "--sheets", "--out", "found"]
+    done = aegean("cluster", photos, *options, *SMALL, cwd=home)
     said = done.stdout
     for words in (
         "6 grey images of 8x8 pixels",
         "2 clusters, as asked.",
+        "2 trainings from different beginnings; one is kept",
         "6 images are in",
         "wrote found/clusters.csv",
     ):
         assert words in said
     assert len((home / "found" / "clusters.csv").read_text().splitlines()) == 7
-    assert "<img src=x onerror" not in (home / "found" / "report.html").read_text()
+    page = (home / "found" / "report.html").read_text()
+    assert "<img src=x onerror" not in page
+    assert "of 2 was kept" in page
     (home / "found" / "clusters.csv").unlink()
     assert "6 images are in" in aegean("resume", "found", cwd=home).stdout
     assert (home / "found" / "clusters.csv").is_file()

@@ -64,7 +64,8 @@ def choose(
         dim: coordinates of an embedding.
         epochs: passes over the data; schedules keep their proportions.
         minutes: time allowed for training instead; the first steps are timed on this machine for a few seconds.
-        starts: trainings of which the best is kept, for "cluster"; by default as many as a short time allows.
+        starts: trainings of which the best is kept, for "cluster"; by default 5 of few examples, of many as
+            `minutes` allow, and one where the epochs are given.
         splits: the data itself, for `minutes`.
         seed: of weights, noise and order.
         overrides: settings by dotted keys, which go before every choice.
@@ -90,7 +91,8 @@ def choose(
     if wanted is not None:
         experiment = with_epochs(experiment, _whole(wanted))
         reasons.append(f"{wanted} passes instead, as asked.")
-    experiment = experiment.override({"starts": choose_starts(task, summary, starts, minutes)} | given)
+    chosen_starts = choose_starts(task, summary, minutes) if starts is None and wanted is None else starts or 1
+    experiment = experiment.override({"starts": chosen_starts} | given)
     if minutes is not None and splits is not None:
         experiment, reason = within_minutes(experiment, splits, minutes, fixed=starts is not None or "starts" in given)
         reasons.append(reason)

@@ -47,18 +47,15 @@ def choose_schedule(task: Task, model: ModelName, data: DataSummary, groups: int
     return choice
 
 
-def choose_starts(task: Task, data: DataSummary, starts: int | None, minutes: float | None) -> int:
+def choose_starts(task: Task, data: DataSummary, minutes: float | None) -> int:
     """Choose of how many trainings the best is kept: clusters made without labels depend on where a training begins.
 
     Args:
         task: only "cluster" has several.
         data: what it is for.
-        starts: as asked for.
         minutes: time allowed; `within_minutes` then sees how many it is enough for.
     """
-    if starts is not None or task != "cluster":
-        return starts or 1
-    return STARTS if minutes is not None or data.n <= FEW else 1
+    return STARTS if task == "cluster" and (minutes is not None or data.n <= FEW) else 1
 
 
 def with_epochs(experiment: Experiment, epochs: int) -> Experiment:

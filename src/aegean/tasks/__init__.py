@@ -51,7 +51,7 @@ def cluster(
         model: which family.
         minutes: time allowed for training.
         epochs: passes over the images instead.
-        starts: trainings, of which the best is kept; by default as many as a short time allows.
+        starts: trainings, of which the best is kept; by default chosen, see `aegean.choose.choose`.
         size: of all images, height x width.
         seed: of weights, noise and order.
         out: folder of the run.

@@ -11,6 +11,7 @@ from aegean.plots import thumbnail_map
 from aegean.report import Codes, Proposals, render_report
 from aegean.report.build import gallery_of_mistakes, report_content
 from aegean.run import Run
+from aegean.starts import describe_starts
 from aegean.tasks.classes import Classes
 from aegean.tasks.clusters import Clusters
 from aegean.tasks.coordinates import Coordinates
@@ -27,7 +28,8 @@ def write_page(run: Run, settings: TaskSettings, found: Found, out: Path | None 
     """
     path = out or run.folder / "report.html"
     content = report_content(run)
-    technical = content.technical and dataclasses.replace(content.technical, reasons=settings.reasons)
+    reasons = tuple(filter(None, (*settings.reasons, describe_starts(run.folder))))
+    technical = content.technical and dataclasses.replace(content.technical, reasons=reasons)
     parts: dict[str, Any] = {"findings": found.sentences(), "technical": technical, "subtitle": settings.found}
     match found:
         case Classes():
