@@ -19,7 +19,7 @@ from conftest import small
 
 
 def clusters(**overrides):
-    return small(supervised=False, **{"starts": 3, "train.epochs": 2, **overrides})
+    return small(supervised=False, **{"starts": 3, "train.epochs": 2, "model.consistency": {}, **overrides})
 
 
 def weights(model):
@@ -36,7 +36,7 @@ def alone(experiment, splits, number):
     return train_starts(experiment.override({"starts": 1, "seed": seed}), splits)[0]
 
 
-def test_the_start_is_kept_whose_clusters_share_most_information_with_those_of_neighbours() -> None:
+def test_the_start_is_kept_whose_clusters_share_most_information_with_those_of_changed_copies() -> None:
     experiment = clusters()
     splits = experiment.data.load()
     starts = [alone(experiment, splits, number) for number in range(3)]
@@ -49,23 +49,30 @@ def test_the_start_is_kept_whose_clusters_share_most_information_with_those_of_n
     assert (outcome.ended, outcome.step) == ("finished", starts[0].step)
 
 
-def test_information_is_that_of_the_joint_table_of_an_image_and_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two kinds of images: clusters that are the kinds share ln 2 with their neighbours', and clusters by chance 0."""
-    rng = np.random.default_rng(0)
-    kinds = np.arange(40) % 2
-    images = rng.integers(0, 20, (40, 8, 8), dtype=np.uint8)
-    images[kinds == 1] += 200
-    splits = SplitSettings(test=0).split(from_arrays(images, kinds))
+def test_information_is_that_of_an_image_and_its_changed_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters by light share ln 2 with those of moved copies, clusters by what the moves change nothing."""
     experiment = clusters(**{"starts": 1, "train.epochs": 1})
+    light = np.arange(60) % 2 * 200
+    images = np.broadcast_to(light[:, None, None], (60, 8, 8)).astype(np.uint8)
+    splits = SplitSettings(test=0).split(from_arrays(images, np.zeros(60, dtype=int)))
     trainer, _ = train_starts(experiment, splits)
-    for named, expected in (
-        (kinds, math.log(2)),
-        (np.zeros(40, dtype=int), 0.0),
-        (np.arange(40) // 2 % 2, 0.0),  # half of each kind
-    ):
-        q = torch.nn.functional.one_hot(torch.from_numpy(named), 12).float()
-        monkeypatch.setattr("aegean.starts.apply", lambda *_, q=q: q)
-        assert shared_information(trainer, splits) == pytest.approx(expected, abs=0.02)
+    calls = []
+
+    def by_light(x):
+        return torch.nn.functional.one_hot((x.mean(dim=(1, 2, 3)) > 0.3).long(), 12).float()
+
+    def by_turn(x):
+        """Other clusters at each call, that is, for each copy."""
+        calls.append(len(x))
+        return torch.nn.functional.one_hot(torch.arange(len(x)) // 2 ** len(calls) % 2, 12).float()
+
+    monkeypatch.setattr(trainer.model, "predict", by_light)
+    assert shared_information(trainer, splits) == pytest.approx(math.log(2), abs=0.02)
+    monkeypatch.setattr(trainer.model, "predict", lambda x: by_light(torch.zeros_like(x)))
+    assert shared_information(trainer, splits) == pytest.approx(0, abs=1e-6)
+    monkeypatch.setattr(trainer.model, "predict", by_turn)
+    assert shared_information(trainer, splits) < 0.1
+    assert calls == [60] * 5
 
 
 def test_a_run_keeps_log_and_checkpoint_of_one_start(tmp_path: Path) -> None:
@@ -132,5 +139,5 @@ def test_what_is_said_of_starts_needs_their_file_whole(tmp_path: Path) -> None:
 def test_a_model_without_clusters_has_one_start(tmp_path: Path) -> None:
     from aegean.recipes import get
 
-    with pytest.raises(ConfigError, match="starts is 2, but the model has no classes or clusters"):
+    with pytest.raises(ConfigError, match="starts is 2, and they are compared by what"):
         Run.create(tmp_path / "run", get("flipped-implicit-points").override({"starts": 2}))

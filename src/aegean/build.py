@@ -8,7 +8,7 @@ from aegean.errors import ConfigError
 from aegean.experiment import Experiment
 from aegean.likelihoods import Likelihood
 from aegean.models import create
-from aegean.models.consistency import neighbours_of
+from aegean.models.consistency import consistency_of, neighbours_of
 from aegean.train import Trainer
 from aegean.train.distributed import ALONE, Processes
 
@@ -30,9 +30,10 @@ def build_trainer(
     """
     settings = experiment.train
     model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
-    if experiment.starts > 1 and not model.can("predict"):
+    if experiment.starts > 1 and consistency_of(experiment.model) is None:
         raise ConfigError(
-            f"starts is {experiment.starts}, but the model has no classes or clusters to compare them by; set starts=1."
+            f"starts is {experiment.starts}, and they are compared by what model.consistency asks for, but this model "
+            "has none; set starts=1."
         )
     neighbours = neighbours_of(experiment.model)
     streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed, neighbours)

@@ -1,7 +1,7 @@
 """Several trainings from different beginnings, of which one is kept: that whose clusters suit the data best.
 
-Without labels nobody can see which clusters are right. What can be seen is whether images that look alike share a
-cluster while clusters differ: how much the clusters of an image and of its nearest images tell of each other. On
+Without labels nobody can see which clusters are right. What can be seen is how far a training has come with what the
+term of consistency asks for: how much the clusters of an image and of changed copies of it tell of each other. On
 scikit-learn's digits that tells trainings in which two digits share a cluster from the others
 (docs/decisions/0026-one-of-several-starts-is-kept.md).
 """
@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from aegean.build import build_trainer
 from aegean.data import Splits
-from aegean.data.neighbours import nearest
 from aegean.errors import AegeanError, OutputError
 from aegean.evaluate.apply import apply
 from aegean.experiment import Experiment
 from aegean.files import atomic_write_json, read_bounded
-from aegean.models.consistency import mutual_information
+from aegean.models.consistency import consistency_of, mutual_information
 from aegean.train import Outcome, Progress, Trainer
 from aegean.train.checkpoint import list_checkpoints
 from aegean.train.distributed import ALONE, Processes
@@ -29,8 +29,8 @@ from aegean.train.distributed import ALONE, Processes
 #: In a run's folder: the trainings until one is kept, and afterwards what was found of each.
 FOLDER, STARTS = "starts", "starts.json"
 MAX_BYTES = 100_000
-#: Training images that are looked at, and neighbours of each.
-LOOKED_AT, NEIGHBOURS = 13_000, 5
+#: Training images that are looked at, and changed copies of each.
+LOOKED_AT, COPIES = 10_000, 4
 #: Between the seeds of two starts, so that those of seed 0 are not those of seed 1.
 APART = 1_000_003
 
@@ -88,16 +88,25 @@ def train_starts(
 
 
 def shared_information(trainer: Trainer, splits: Splits) -> float:
-    """Return how much the clusters of an image and of its nearest images tell of each other, in nats, 0 to ln k.
+    """Return how much the clusters of an image and of changed copies of it tell of each other, in nats, 0 to ln k.
 
     Args:
-        trainer: of a model that predicts clusters, which is judged by its averaged weights, if it has such.
+        trainer: of a model with a term of consistency, which says what the changes are; judged by its averaged weights,
+            if it has such.
         splits: whose training images are looked at, at most `LOOKED_AT` of them.
     """
-    images, near = _looked_at(splits.train.images)
+    model, consistency = trainer.model, consistency_of(trainer.model.config)
+    assert consistency is not None  # noqa: S101 - `build_trainer` has seen to it
+    images = splits.train.images[:: -(-len(splits.train.images) // LOOKED_AT)]
+    generator = torch.Generator(model.device).manual_seed(0)  # all starts see the same copies
+
+    def predict(x: Tensor) -> Tensor:
+        copies = [consistency.change.apply(x, generator) for _ in range(COPIES)]
+        return torch.stack([model.predict(one) for one in (x, *copies)], dim=1)
+
     with trainer.for_evaluation():
-        q = apply(trainer.model, trainer.model.predict, images, trainer.precision, splits.binarize)
-    return float(mutual_information(q.repeat_interleave(near.shape[1], dim=0), q[near.flatten()]))
+        q = apply(model, predict, images, trainer.precision, splits.binarize)  # (n, 1 + copies, k)
+    return float(mutual_information(q[:, :1].expand(-1, COPIES, -1).flatten(0, 1), q[:, 1:].flatten(0, 1)))
 
 
 def describe_starts(folder: Path) -> str:
@@ -109,15 +118,9 @@ def describe_starts(folder: Path) -> str:
         return ""
     nats = ", ".join(f"{value:.2f}" for value in information)
     return (
-        f"Training {kept} of {len(information)} was kept: the clusters of an image and of those that look most like it "
-        f"share the most information ({nats} nats)."
+        f"Training {kept} of {len(information)} was kept, in which the clusters of an image and of changed copies of "
+        f"it share the most information ({nats} nats)."
     )
-
-
-def _looked_at(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Some images, and the nearest of each among them, by index; a search among all takes the square of the time."""
-    some = images if len(images) <= LOOKED_AT else images[:: -(-len(images) // LOOKED_AT)]
-    return some, nearest(some, min(NEIGHBOURS, len(some) - 1))
 
 
 def _train(

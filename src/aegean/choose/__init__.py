@@ -98,8 +98,8 @@ def choose(
         reasons.append(reason)
     if experiment.starts > 1:
         reasons.append(
-            f"{experiment.starts} trainings from different beginnings; one is kept, that whose clusters best hold "
-            f"{summary.what} together that look alike."
+            f"{experiment.starts} trainings from different beginnings; one is kept, that whose clusters are clearest "
+            f"and change the least with small changes of the {summary.what}."
         )
     return Chosen(experiment, tuple(reasons))
 

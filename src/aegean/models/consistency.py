@@ -70,10 +70,16 @@ def changed(consistency: Consistency | None, x: Tensor, generator: torch.Generat
     return x if consistency is None else consistency.change.apply(x, generator)
 
 
+def consistency_of(config: Config) -> Consistency | None:
+    """Return the term of a model's settings, if they have it."""
+    consistency = getattr(config, "consistency", None)
+    return consistency if isinstance(consistency, Consistency) else None
+
+
 def neighbours_of(config: Config) -> int:
     """Return how many neighbours of each training image a model's settings ask for."""
-    consistency = getattr(config, "consistency", None)
-    return consistency.neighbours if isinstance(consistency, Consistency) else 0
+    consistency = consistency_of(config)
+    return 0 if consistency is None else consistency.neighbours
 
 
 def mutual_information(q: Tensor, q_changed: Tensor) -> Tensor:
