@@ -8,7 +8,7 @@ import torch
 from aegean.data import Points
 from aegean.data.images import as_float
 from aegean.errors import DataError, UnsupportedError
-from aegean.evaluate import noise
+from aegean.evaluate import noise, sample_classes
 from aegean.evaluate.modes import mode_information
 from aegean.evaluate.neighbours import distance_to_nearest
 from aegean.evaluate.posterior import SIDE, SPAN, grid_posteriors, jensen_shannon
@@ -171,7 +171,7 @@ class ByCorner(torch.nn.Module):
 @pytest.fixture
 def looked_at(monkeypatch):
     """Images of three classes, and a classifier that is always right."""
-    monkeypatch.setattr(noise, "train_classifier", lambda *args, **settings: ByCorner().requires_grad_(True))
+    monkeypatch.setattr(sample_classes, "train_classifier", lambda *args, **settings: ByCorner().requires_grad_(True))
     monkeypatch.setattr(noise, "classify", lambda network, x, binarize=None: ByCorner()(as_uint(x)).softmax(1))
     return make_splits(n=300, test=60, validation=0)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from aegean.data import Digits, ImageData, Splits
 from aegean.errors import DataError, UnsupportedError
 from aegean.evaluate import classify, judge_samples, sample_classes, train_classifier
-from aegean.evaluate import noise as noise_protocols
 from aegean.evaluate.protocols import evaluate_model
 from aegean.models import Model, create
 from conftest import SMALL_MODELS, make_splits
@@ -97,7 +96,6 @@ def test_the_protocol_tells_digits_from_strokes_and_one_class_from_ten(
     digits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample_classes, "STEPS", 300)
-    monkeypatch.setattr(noise_protocols, "STEPS", 300)
     of_class = [digits.test.images[digits.test.labels == k] / 255 for k in range(10)]
 
     def right(n: int, y: Tensor | None, generator: torch.Generator) -> Tensor:

@@ -87,6 +87,10 @@ class ImageData:
         names = None if self.names is None else tuple(self.names[index] for index in indices.tolist())
         return replace(self, images=self.images[indices], labels=self.labels[indices], names=names)
 
+    def with_known_labels(self) -> "ImageData":
+        """Return the images whose label is known."""
+        return self.subset(torch.nonzero(self.labels >= 0).flatten())
+
     def without_labels(self, keep: Tensor | None = None) -> "ImageData":
         """Return the same images, unlabelled except at the indices `keep`, int64 of shape (k,)."""
         labels = torch.full_like(self.labels, -1)

@@ -89,6 +89,11 @@ class Splits:
         """Indices of the training images whose labels training may use; int64, ascending."""
         return torch.nonzero(self.train.labels >= 0).flatten()
 
+    @property
+    def revealed(self) -> ImageData:
+        """The training images with all labels that are known, those too that training does not see; to judge by."""
+        return replace(self.train, labels=self.train_truth)
+
     def streams(self, batch_size: int, labelled_batch_size: int, seed: int, neighbours: int = 0) -> dict[str, Stream]:
         """Return the mini-batches of training.
 
@@ -186,7 +191,7 @@ class DataSettings(Config):
             DataError: see `load`.
         """
         splits = self.load()
-        parts = (replace(splits.train, labels=splits.train_truth), splits.validation, splits.test)
+        parts = (splits.revealed, splits.validation, splits.test)
         c, h, w = splits.shape
         images = sum(len(part) for part in parts)
         classes = {name: sum(part.counts()[name] for part in parts) for name in splits.train.class_names}

@@ -1,6 +1,5 @@
 """What codes hold: protocols of models with an encoder."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
-from aegean.evaluate.noise import labelled
 from aegean.evaluate.readout import MOST_CODES, read_labels
 from aegean.models import CategoricalAAE, ImplicitAutoencoder, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
@@ -79,7 +77,7 @@ def readout(
     Returns:
         `linear_error` and `neighbour_error` in percent, `label_information` in nats; see `ReadOut`.
     """
-    train, test = labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), labelled(splits.test)
+    train, test = splits.revealed.with_known_labels(), splits.test.with_known_labels()
     if not model.can("encode") or not len(train) or not len(test):
         raise UnsupportedError(
             "The protocol 'readout' needs a model with an encoder, and training and test images with labels."
@@ -108,7 +106,7 @@ def cross_domain(
         `cross_domain_hungarian_error`, the same after the best renaming of classes: without pairs, nothing says which
         class is which.
     """
-    prior, test = getattr(model, "prior", None), labelled(splits.test)
+    prior, test = getattr(model, "prior", None), splits.test.with_known_labels()
     if not isinstance(prior, Empirical) or prior.components != splits.classes or not len(test):
         raise UnsupportedError(
             "The protocol 'cross-domain' needs an empirical prior whose samples have the classes of the test images."

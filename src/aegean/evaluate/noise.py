@@ -1,6 +1,5 @@
 """What noise does in models that have it: protocols of the implicit autoencoders and what they are compared with."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aegean.data import ImageData, Splits
+from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import UnsupportedError
 from aegean.evaluate.apply import Advance, apply, evaluation
 from aegean.evaluate.modes import mode_information
 from aegean.evaluate.neighbours import distance_to_nearest
 from aegean.evaluate.posterior import Posteriors, grid_posteriors
-from aegean.evaluate.sample_classes import STEPS, classify, train_classifier
+from aegean.evaluate.sample_classes import classify, trained_classifier
 from aegean.models import InfoGAN, Model
 from aegean.models.two_way import TwoWay
 from aegean.nn.noise import bind_rng
@@ -44,7 +43,7 @@ def mode_information_of(
     Returns:
         `mode_information` and `mode_entropy` in nats, `astray` in percent; see `ModeInformation`.
     """
-    categories, test = getattr(getattr(model, "prior", None), "components", None), labelled(splits.test)
+    categories, test = getattr(getattr(model, "prior", None), "components", None), splits.test.with_known_labels()
     if not model.can("sample") or categories is None or not len(test):
         raise UnsupportedError(
             "The protocol 'mode-information' needs a model that draws images of a category, and test images with "
@@ -85,7 +84,7 @@ def posteriors(model: Model, splits: Splits, dtype: torch.dtype) -> Posteriors:
 
     p(x|z) of a data point is the share of draws x = g(z, n) that are nearer to it than to the others.
     """
-    test = labelled(splits.test)
+    test = splits.test.with_known_labels()
     if not can_compare_posteriors(model) or not len(test):
         raise UnsupportedError(
             "The protocol 'posterior-divergence' needs an InfoGAN or an autoencoder with noise on both ways, a "
@@ -137,7 +136,7 @@ def stochastic_reconstruction(
     """
     if not (model.can("encode") and model.can("decode")):
         raise UnsupportedError(f"The protocol 'stochastic-reconstruction' is for autoencoders, not {model.kind!r}.")
-    classifier, test = digit_classifier(model, splits, dtype, progress)
+    classifier, test = trained_classifier(model, splits, dtype, progress)
     some = test.subset(torch.arange(min(len(test), RECONSTRUCTED)))
     draws = reconstruction_draws(model, splits, some.images, DRAWS, dtype)  # (n, draws, c, h, w)
     shown = classify(classifier, some.images, splits.binarize).argmax(dim=1)
@@ -180,7 +179,7 @@ def category_draws_of(
             "The protocol 'category-draws' needs a model with a categorical code and a stochastic posterior: set "
             "model.posterior=stochastic and model.posterior_noise."
         )
-    classifier, test = digit_classifier(model, splits, dtype, progress)
+    classifier, test = trained_classifier(model, splits, dtype, progress)
     sure = classify(classifier, test.images, splits.binarize).amax(dim=1)
     ambiguous = torch.zeros(len(test), dtype=torch.bool)
     ambiguous[sure.argsort()[: max(1, round(AMBIGUOUS * len(test)))]] = True
@@ -213,22 +212,3 @@ def same_noise(model: Model) -> Iterator[None]:
     finally:
         model.rng = own
         bind_rng(model, own)
-
-
-def digit_classifier(
-    model: Model, splits: Splits, dtype: torch.dtype, progress: Advance | None = None
-) -> tuple[nn.Module, ImageData]:
-    """Train a classifier on all training images with their true labels, and return it with the labelled test images."""
-    train, test = labelled(dataclasses.replace(splits.train, labels=splits.train_truth)), labelled(splits.test)
-    if len(torch.unique(train.labels)) < 2 or not len(test):
-        raise UnsupportedError(
-            "This protocol lets a classifier look; it needs training and test images with labels, of two classes or "
-            "more."
-        )
-    report = (lambda done: progress("training a classifier", done, STEPS)) if progress else None
-    return train_classifier(train, splits.binarize, model.device, dtype, progress=report), test
-
-
-def labelled(data: ImageData) -> ImageData:
-    """Return the images whose label is known."""
-    return data.subset(torch.nonzero(data.labels >= 0).flatten())

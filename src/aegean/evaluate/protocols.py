@@ -15,7 +15,6 @@ from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.codes import bits_back, code_match, cross_domain, marginal, readout
 from aegean.evaluate.noise import (
     category_draws_of,
-    labelled,
     mode_information_of,
     posterior_divergence,
     stochastic_reconstruction,
@@ -67,7 +66,7 @@ def evaluate_model(
     results: dict[str, float] = {}
     if len(data) == 0:
         return results
-    known = labelled(data)
+    known = data.with_known_labels()
     if model.can("predict") and len(known):
         results |= (
             _classification(model, splits, known, dtype)
@@ -127,9 +126,9 @@ def _classification(model: Model, splits: Splits, data: ImageData, dtype: torch.
 
 
 def _clustering(model: Model, splits: Splits, data: ImageData, dtype: torch.dtype) -> dict[str, float]:
-    naming = labelled(splits.validation)
+    naming = splits.validation.with_known_labels()
     if len(naming) == 0:  # no validation set: the labels that training may see name the clusters
-        naming = labelled(splits.train)
+        naming = splits.train.with_known_labels()
     if len(naming) == 0:
         return {}
     naming = naming.subset(torch.arange(min(len(naming), MAX_NAMING_IMAGES)))

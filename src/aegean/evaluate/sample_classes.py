@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aegean.data import Splits
 from aegean.data.images import Binarize, ImageData
 from aegean.data.stream import Stream
-from aegean.errors import DataError
-from aegean.evaluate.apply import batches
+from aegean.errors import DataError, UnsupportedError
+from aegean.evaluate.apply import Advance, batches
 from aegean.evaluate.classification import Array, as_labels
+from aegean.models import Model
 from aegean.nn import ConvEncoderConfig, MLPConfig
 from aegean.train.precision import autocast
 
@@ -122,6 +124,24 @@ def train_classifier(
         if progress:
             progress(step + 1)
     return network.eval()
+
+
+def trained_classifier(
+    model: Model, splits: Splits, dtype: torch.dtype, progress: Advance | None = None
+) -> tuple[nn.Module, ImageData]:
+    """Train a classifier on all training images with their true labels, and return it with the labelled test images.
+
+    Raises:
+        UnsupportedError: there are too few labels.
+    """
+    train, test = splits.revealed.with_known_labels(), splits.test.with_known_labels()
+    if len(torch.unique(train.labels)) < 2 or not len(test):
+        raise UnsupportedError(
+            "This protocol lets a classifier look; it needs training and test images with labels, of two classes or "
+            "more."
+        )
+    report = (lambda done: progress("training a classifier", done, STEPS)) if progress else None
+    return train_classifier(train, splits.binarize, model.device, dtype, progress=report), test
 
 
 @torch.no_grad()

@@ -10,9 +10,8 @@ from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import UnsupportedError
 from aegean.evaluate.apply import Advance, evaluation
-from aegean.evaluate.noise import digit_classifier
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
-from aegean.evaluate.sample_classes import classify, judge_samples
+from aegean.evaluate.sample_classes import classify, judge_samples, trained_classifier
 from aegean.models import Model
 from aegean.train.precision import autocast
 
@@ -54,7 +53,7 @@ def sample_classes(
     """
     if not model.can("sample"):
         raise UnsupportedError(f"The protocol 'sample-classes' needs a model that draws images, not {model.kind!r}.")
-    classifier, test = digit_classifier(model, splits, dtype, progress)
+    classifier, test = trained_classifier(model, splits, dtype, progress)
     y = torch.arange(SAMPLES) % splits.classes if model.supervised else None
     generator = torch.Generator().manual_seed(0)
     parts = []

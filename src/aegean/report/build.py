@@ -96,7 +96,7 @@ def shown_images(splits: Splits, model: Model) -> ImageData:
         return splits.test
     if model.supervised:
         return splits.train.without_labels()
-    return dataclasses.replace(splits.train, labels=splits.train_truth)
+    return splits.revealed
 
 
 def _predictions(run: Run, model: Model, test: ImageData) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from aegean.evaluate.noise import (
     CATEGORY_DRAWS,
     can_compare_posteriors,
     category_draws,
-    labelled,
     posteriors,
     reconstruction_draws,
     samples_by_category,
@@ -38,9 +37,8 @@ def noise_figures(run: Run, model: Model) -> list[Figure]:
     figures = []
     test = len(run.splits.test)
     if in_the_plane(model):
-        return (
-            [posterior_figure(run, model)] if can_compare_posteriors(model) and len(labelled(run.splits.test)) else []
-        )
+        known = len(run.splits.test.with_known_labels())
+        return [posterior_figure(run, model)] if known and can_compare_posteriors(model) else []
     if isinstance(model, TwoWay):
         if model.config.noise and test:
             figures.append(stochastic_figure(run, model))
@@ -53,7 +51,7 @@ def noise_figures(run: Run, model: Model) -> list[Figure]:
 
 def point_map(run: Run, model: Model) -> Codes | None:
     """Figure 5: samples in the plane, coloured by the category that they were drawn of."""
-    categories, test = getattr(getattr(model, "prior", None), "components", None), labelled(run.splits.test)
+    categories, test = getattr(getattr(model, "prior", None), "components", None), run.splits.test.with_known_labels()
     if not in_the_plane(model) or categories is None or not model.can("sample") or not len(test):
         return None
     x, y = samples_by_category(model, categories, POINTS, run.precision)

@@ -1,7 +1,7 @@
 """Clusters: a table, pictures of each cluster, images sorted into folders."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -41,7 +41,7 @@ class Clusters:
     def of(cls, run: Run) -> Self:
         """Put the training images of a run into clusters."""
         model = run.model()
-        data = replace(run.splits.train, labels=run.splits.train_truth)
+        data = run.splits.revealed
         return cls(data, apply(model, model.log_predict, data.images, run.precision, run.splits.binarize))
 
     @cached_property

@@ -1,6 +1,6 @@
 """Coordinates: a table, and a map of the images in the plane."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +34,7 @@ class Coordinates:
     @classmethod
     def of(cls, run: Run) -> Self:
         """Place the training images of a run."""
-        data = replace(run.splits.train, labels=run.splits.train_truth)
+        data = run.splits.revealed
         return cls(data, codes(run, run.model(), data))
 
     @property

@@ -24,7 +24,6 @@ from aegean.choose import with_epochs
 from aegean.data import Splits
 from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import Classification, evaluate_classification
-from aegean.evaluate.noise import labelled
 from aegean.files import atomic_write_json, read_bounded
 from aegean.run import Run
 from aegean.tasks.calibrate import cross_fitted, fit_temperature
@@ -104,7 +103,7 @@ def predict_unseen(run: Run, folds: int, advance: Advance | None = None, train: 
     Raises:
         KeyboardInterrupt: Ctrl-C; what is done is kept.
     """
-    test = labelled(run.splits.test)
+    test = run.splits.test.with_known_labels()
     if len(test):
         log_q = apply(run.model(), run.model().log_predict, test.images, run.precision, run.splits.binarize)
         index = torch.nonzero(run.splits.test.labels >= 0).flatten()
