@@ -125,9 +125,10 @@ def prepare(
         if folders and not (isinstance(data, Folder) and not _is_array(data)):
             raise ConfigError("Folders of clusters need images in files; leave --folders out, and use clusters.csv.")
         splits = data.load()
+        summary = DataSummary.of(splits)
         chosen = choose(
             task,
-            DataSummary.of(splits),
+            summary,
             data,  # type: ignore[arg-type]
             model=model,
             clusters=clusters,
@@ -153,7 +154,7 @@ def prepare(
             with contextlib.suppress(OSError):
                 folder.rmdir()  # unless there is something else in it
         raise
-    found = describe(splits, str(source))
+    found = describe(splits, summary, str(source))
     settings = TaskSettings(
         task=task,
         labelled=len(splits.labelled),
@@ -169,9 +170,8 @@ def prepare(
     return Prepared(folder, experiment, settings, splits, found, warm)
 
 
-def describe(splits: Splits, source: str) -> tuple[str, ...]:
+def describe(splits: Splits, summary: DataSummary, source: str) -> tuple[str, ...]:
     """Say what the data is, a sentence each."""
-    summary = DataSummary.of(splits)
     channels = {1: "grey ", 3: "colour "}.get(summary.shape[0], "")
     kind = "vectors" if summary.vectors else f"{channels}images"
     sentences = [f"{summary.n:,} {kind} of {summary.size} in {source}."]
