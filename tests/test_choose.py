@@ -217,6 +217,9 @@ def test_clusters_have_several_starts_where_data_or_time_allow():
     assert starts(n=50_000, starts=3) == 3
     assert starts("classify") == starts("embed") == 1
     assert starts(epochs=4) == starts(overrides={"train.epochs": 4}) == 1
+    assert starts(overrides={"model.consistency": None}) == 1
+    with pytest.raises(ConfigError, match="starts"):
+        starts(starts=0)
     assert starts(epochs=4, starts=2) == starts(overrides={"starts": 2}) == 2
     assert any(reason.startswith("5 trainings from different") for reason in choose("cluster", summary()).reasons)
 

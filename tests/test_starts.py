@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aegean.data import SplitSettings, from_arrays
-from aegean.errors import ConfigError
+from aegean.errors import CheckpointError, ConfigError
 from aegean.run import Run
 from aegean.starts import APART, FOLDER, STARTS, describe_starts, shared_information, train_starts
 from aegean.train import Progress
@@ -19,7 +19,8 @@ from conftest import small
 
 
 def clusters(**overrides):
-    return small(supervised=False, **{"starts": 3, "train.epochs": 2, "model.consistency": {}, **overrides})
+    """Seed 1, whose kept start is not the first."""
+    return small(supervised=False, **{"seed": 1, "starts": 3, "train.epochs": 2, "model.consistency": {}, **overrides})
 
 
 def weights(model):
@@ -30,10 +31,10 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def alone(experiment, splits, number):
-    """The start of that number, trained by itself."""
+def alone(experiment, splits, number, **overrides):
+    """The start of that number, from 0, trained by itself."""
     seed = experiment.seed + number * APART
-    return train_starts(experiment.override({"starts": 1, "seed": seed}), splits)[0]
+    return train_starts(experiment.override({"starts": 1, "seed": seed, **overrides}), splits)[0]
 
 
 def test_the_start_is_kept_whose_clusters_share_most_information_with_those_of_changed_copies() -> None:
@@ -126,14 +127,18 @@ def test_the_kept_start_can_be_trained_longer(tmp_path: Path) -> None:
     found = (run.folder / STARTS).read_bytes()
     run.extend(3)
     assert run.train().step == steps * 3 // 2
+    longer = alone(run.experiment, run.splits, json.loads(found)["kept"] - 1, **{"train.epochs": 3})
+    assert same(weights(run.model()), weights(longer.model))
     assert (run.folder / STARTS).read_bytes() == found
     assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
 
 
 def test_what_is_said_of_starts_needs_their_file_whole(tmp_path: Path) -> None:
     assert describe_starts(tmp_path) == ""
-    (tmp_path / STARTS).write_text('{"information": [0.5, "much"], "kept": 1}')
-    assert describe_starts(tmp_path) == ""
+    for damaged in ('{"information": [0.5, "much"], "kept": 1}', '{"kept": 1}', "[]", "{", "x" * 200_000):
+        (tmp_path / STARTS).write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"starts\.json"):
+            describe_starts(tmp_path)
 
 
 def test_a_model_without_clusters_has_one_start(tmp_path: Path) -> None:

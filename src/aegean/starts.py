@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aegean.build import build_trainer
 from aegean.data import Splits
-from aegean.errors import AegeanError, OutputError
+from aegean.errors import CheckpointError, OutputError
 from aegean.evaluate.apply import apply
 from aegean.experiment import Experiment
 from aegean.files import atomic_write_json, read_bounded
@@ -62,16 +62,17 @@ def train_starts(
     Raises:
         AegeanError: anything that a `Trainer` raises.
     """
-    if experiment.starts == 1 or (folder is not None and list_checkpoints(folder / "checkpoints")):
+    if experiment.starts == 1:
         return _train(experiment, splits, folder, processes, progress, judge)
+    if folder is not None and list_checkpoints(folder / "checkpoints"):
+        return _train(_start(experiment, _read(folder)[1]), splits, folder, processes, progress, judge)
     kept: tuple[Trainer, Outcome] | None = None
     found: list[float] = []
     seconds = 0.0
-    for number in range(experiment.starts):
-        one = experiment.override({"seed": experiment.seed + number * APART, "starts": 1})
-        own = folder / FOLDER / str(number + 1) if folder is not None else None
+    for number in range(1, experiment.starts + 1):
+        own = folder / FOLDER / str(number) if folder is not None else None
         told = None if progress is None else _teller(progress, number, experiment.starts)
-        trainer, outcome = _train(one, splits, own, processes, told, judge)
+        trainer, outcome = _train(_start(experiment, number), splits, own, processes, told, judge)
         seconds += outcome.seconds
         if outcome.ended == "interrupted":
             return trainer, replace(outcome, seconds=seconds)
@@ -110,17 +111,35 @@ def shared_information(trainer: Trainer, splits: Splits) -> float:
 
 
 def describe_starts(folder: Path) -> str:
-    """Say which of several starts a run's folder has kept and why; nothing where there was one."""
-    try:
-        values = json.loads(read_bounded(folder / STARTS, MAX_BYTES))
-        information, kept = [float(value) for value in values["information"]], int(values["kept"])
-    except (AegeanError, OSError, ValueError, KeyError, TypeError):
+    """Say which of several starts a run's folder has kept and why; nothing where there was one.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not (folder / STARTS).is_file():
         return ""
+    information, kept = _read(folder)
     nats = ", ".join(f"{value:.2f}" for value in information)
     return (
         f"Training {kept} of {len(information)} was kept, in which the clusters of an image and of changed copies of "
         f"it share the most information ({nats} nats)."
     )
+
+
+def _start(experiment: Experiment, number: int) -> Experiment:
+    """One of the trainings, from 1; the first is that of an experiment without starts."""
+    return experiment.override({"seed": experiment.seed + (number - 1) * APART, "starts": 1})
+
+
+def _read(folder: Path) -> tuple[list[float], int]:
+    """What was found of each start, and which was kept, from 1."""
+    path = folder / STARTS
+    try:
+        values = json.loads(read_bounded(path, MAX_BYTES, CheckpointError))
+        information, kept = [float(value) for value in values["information"]], int(values["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path}: missing or damaged; it says which start the checkpoints are of.") from None
+    return information, kept
 
 
 def _train(
@@ -145,11 +164,11 @@ def _teller(progress: Callable[[Progress], None], number: int, starts: int) -> C
         progress(
             replace(
                 one,
-                epoch=one.epoch + number * epochs,
+                epoch=one.epoch + (number - 1) * epochs,
                 epochs=epochs * starts,
-                step=one.step + number * steps,
+                step=one.step + (number - 1) * steps,
                 steps=steps * starts,
-                seconds_left=one.seconds_left + (starts - number - 1) * steps * per_step,
+                seconds_left=one.seconds_left + (starts - number) * steps * per_step,
             )
         )
 

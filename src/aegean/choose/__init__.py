@@ -17,6 +17,7 @@ from aegean.choose.summary import DataSummary
 from aegean.data import Arrays, DataConfig, Splits
 from aegean.errors import ConfigError, did_you_mean
 from aegean.experiment import Experiment
+from aegean.models.consistency import consistency_of
 from aegean.recipes import get
 
 #: Stands for data that no file holds.
@@ -91,10 +92,12 @@ def choose(
     if wanted is not None:
         experiment = with_epochs(experiment, _whole(wanted))
         reasons.append(f"{wanted} passes instead, as asked.")
-    chosen_starts = choose_starts(task, summary, minutes) if starts is None and wanted is None else starts or 1
-    experiment = experiment.override({"starts": chosen_starts} | given)
+    experiment = experiment.override(({} if starts is None else {"starts": starts}) | given)
+    fixed = starts is not None or "starts" in given
+    if not fixed and wanted is None and consistency_of(experiment.model) is not None:
+        experiment = experiment.override({"starts": choose_starts(task, summary, minutes)})
     if minutes is not None and splits is not None:
-        experiment, reason = within_minutes(experiment, splits, minutes, fixed=starts is not None or "starts" in given)
+        experiment, reason = within_minutes(experiment, splits, minutes, fixed)
         reasons.append(reason)
     if experiment.starts > 1:
         reasons.append(
