@@ -46,7 +46,7 @@ def train_with_progress(run: "Run") -> "Outcome":
     from aegean.train import Progress
 
     columns = (
-        TextColumn("epoch {task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=13)),
+        TextColumn("epoch {task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=15)),
         BarColumn(bar_width=12),
         TextColumn("{task.fields[left]} left, {task.fields[rate]}/s  {task.fields[losses]}"),
     )
