@@ -199,3 +199,14 @@ def test_other_models_and_settings():
         SemiSupervisedClassifier().fit(BLOBS, np.where(KIND == 0, 0, -1))
     timed = AdversarialClusterer(2, minutes=0.005).fit(BLOBS)
     assert any(" allowed and a step takes" in reason for reason in timed.reasons_)
+
+
+def test_clusters_of_vectors_are_the_best_of_several_starts():
+    several = AdversarialClusterer(3, starts=3, epochs=3, random_state=0).fit(BLOBS)
+    assert several.experiment_.starts == 3
+    one = AdversarialClusterer(3, starts=1, epochs=3, random_state=0).fit(BLOBS)
+    seeds = {name: estimator.experiment_.seed for name, estimator in (("one", one), ("several", several))}
+    assert seeds["one"] == seeds["several"]
+    assert not np.array_equal(one.predict_proba(BLOBS), several.predict_proba(BLOBS))
+    with pytest.raises(ConfigError, match="starts"):
+        AdversarialClusterer(3, starts=0).fit(BLOBS)

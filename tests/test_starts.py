@@ -133,6 +133,15 @@ def test_the_kept_start_can_be_trained_longer(tmp_path: Path) -> None:
     assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
 
 
+def test_weights_that_were_given_are_trained_in_one_start(tmp_path: Path) -> None:
+    """A round of labelling saves those of the last one into the new run's folder."""
+    run = Run.create(tmp_path / "run", clusters())
+    given, _ = train_starts(run.experiment.override({"starts": 1, "train.epochs": 1}), run.splits, run.folder)
+    assert run.train().step == 2 * given.step
+    assert not (run.folder / STARTS).exists()
+    assert same(weights(run.model()), weights(alone(run.experiment, run.splits, 0).model))
+
+
 def test_what_is_said_of_starts_needs_their_file_whole(tmp_path: Path) -> None:
     assert describe_starts(tmp_path) == ""
     for damaged in ('{"information": [0.5, "much"], "kept": 1}', '{"kept": 1}', "[]", "{", "x" * 200_000):

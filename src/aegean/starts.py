@@ -65,7 +65,9 @@ def train_starts(
     if experiment.starts == 1:
         return _train(experiment, splits, folder, processes, progress, judge)
     if folder is not None and list_checkpoints(folder / "checkpoints"):
-        return _train(_start(experiment, _read(folder)[1]), splits, folder, processes, progress, judge)
+        # Without that file they are another training's weights, which were given to start from.
+        number = _read(folder)[1] if (folder / STARTS).is_file() else 1
+        return _train(_start(experiment, number), splits, folder, processes, progress, judge)
     kept: tuple[Trainer, Outcome] | None = None
     found: list[float] = []
     seconds = 0.0
@@ -138,7 +140,7 @@ def _read(folder: Path) -> tuple[list[float], int]:
         values = json.loads(read_bounded(path, MAX_BYTES, CheckpointError))
         information, kept = [float(value) for value in values["information"]], int(values["kept"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: missing or damaged; it says which start the checkpoints are of.") from None
+        raise CheckpointError(f"{path}: damaged; it says which start the checkpoints are of.") from None
     return information, kept
 
 

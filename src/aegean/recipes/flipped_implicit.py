@@ -37,7 +37,7 @@ def flipped_implicit_mnist_15d() -> Experiment:
 def flipped_implicit_mnist_10() -> Experiment:
     """Section 3.1: ten clusters, a style of ten dimensions, and a posterior with noise.
 
-    More than one dimension of noise hides what the image has to say while weights are small.
+    Twenty dimensions of noise hid what the image has to say while weights were small.
     """
     return flipped_implicit_mnist_15d().override(
         {
