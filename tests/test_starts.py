@@ -142,6 +142,15 @@ def test_weights_that_were_given_are_trained_in_one_start(tmp_path: Path) -> Non
     assert same(weights(run.model()), weights(alone(run.experiment, run.splits, 0).model))
 
 
+def test_a_run_with_another_number_of_starts_is_not_gone_on_with(tmp_path: Path) -> None:
+    from aegean.recipes import with_seed
+    from aegean.reproduce import reproduce_seed
+
+    Run.create(tmp_path / "small-seed-1", with_seed(clusters(starts=1), 1))
+    with pytest.raises(ConfigError, match="holds a run with other settings"):
+        reproduce_seed(clusters(starts=3), 1, tmp_path, tmp_path / "results", "")
+
+
 def test_what_is_said_of_starts_needs_their_file_whole(tmp_path: Path) -> None:
     assert describe_starts(tmp_path) == ""
     for damaged in ('{"information": [0.5, "much"], "kept": 1}', '{"kept": 1}', "[]", "{", "x" * 200_000):
