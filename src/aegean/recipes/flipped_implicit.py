@@ -57,11 +57,20 @@ def flipped_implicit_mnist_10() -> Experiment:
 
 
 def flipped_implicit_mnist_10_neighbours() -> Experiment:
-    """Ten clusters with the consistency term, linked by neighbours: the encoder sees images of the data, too."""
+    """Ten clusters with the consistency term, linked by neighbours: the encoder sees images of the data, too.
+
+    The reconstruction game moves both networks through its positive example, too. Through the negative one alone, the
+    decoder confuses the discriminator of pairs by images of which nothing can be told, and all become one image.
+    """
     experiment = flipped_implicit_mnist_10()
     return with_neighbours(
         consistent(experiment, LARGE).override(
-            {"model.prior.stratified": True, "train": taught_faster(experiment).to_dict()}
+            {
+                "model.prior.stratified": True,
+                "model.gradients": "both",
+                "train": taught_faster(experiment).to_dict(),
+                "train.batch_size": 100,
+            }
         )
     )
 
