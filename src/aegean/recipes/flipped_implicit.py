@@ -69,7 +69,6 @@ def flipped_implicit_mnist_10_neighbours() -> Experiment:
                 "model.prior.stratified": True,
                 "model.gradients": "both",
                 "train": taught_faster(experiment).to_dict(),
-                "train.batch_size": 100,
             }
         )
     )
