@@ -154,7 +154,8 @@ def test_the_implicit_autoencoders_settings_are_kept() -> None:
         conditioning = "location-invariant" if model.prior.kind == "categorical" else "location-dependent"  # type: ignore[union-attr]
         assert model.discriminator.conditioning == conditioning  # type: ignore[union-attr]
         assert model.code_discriminator.widths == (2000, 2000)  # type: ignore[union-attr]
-    faces = get("implicit-lfw-50d").model
+    faces, other = get("implicit-celeba-50d").model, get("implicit-lfw-50d").model
+    assert other.encoder == get("implicit-svhn-75d").model.encoder  # type: ignore[union-attr]
     assert (faces.encoder.kernel, faces.encoder.widths, faces.decoder.widths) == (6, (128, 256, 512), (512, 256, 128))  # type: ignore[union-attr]
     flipped = get("flipped-implicit-mnist-10").model
     assert (flipped.prior.dim, flipped.noise, flipped.posterior_noise) == (10, 10, 1)  # type: ignore[union-attr]
