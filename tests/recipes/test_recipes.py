@@ -155,13 +155,19 @@ def test_the_implicit_autoencoders_settings_are_kept() -> None:
         assert model.discriminator.conditioning == conditioning  # type: ignore[union-attr]
         assert model.code_discriminator.widths == (2000, 2000)  # type: ignore[union-attr]
     faces, other = get("implicit-celeba-50d").model, get("implicit-lfw-50d").model
-    assert other.encoder == get("implicit-svhn-75d").model.encoder  # type: ignore[union-attr]
+    svhn = get("implicit-svhn-75d").model
+    for network in ("encoder", "decoder", "discriminator"):
+        assert getattr(other, network) == getattr(svhn, network) != getattr(faces, network)
     assert (faces.encoder.kernel, faces.encoder.widths, faces.decoder.widths) == (6, (128, 256, 512), (512, 256, 128))  # type: ignore[union-attr]
     flipped = get("flipped-implicit-mnist-10").model
     assert (flipped.prior.dim, flipped.noise, flipped.posterior_noise) == (10, 10, 1)  # type: ignore[union-attr]
     assert get("flipped-implicit-mnist-15d").model.prior.dim == 15  # type: ignore[union-attr]
+    alive = get("flipped-implicit-mnist-10-neighbours")  # with other settings its decoder collapses
+    assert (alive.model.gradients, alive.train.batch_size) == ("both", 100)  # type: ignore[union-attr]
     info = get("infogan-mnist").model
     assert (info.prior.dim, info.noise, info.information) == (12, 62, 1.0)  # type: ignore[union-attr]
+    updates = get("infogan-mnist").train.epochs * (50_000 // get("infogan-mnist").train.batch_size)
+    assert updates == pytest.approx(5000, rel=0.02)  # its authors' code
     bound = get("implicit-mnist-10d-kl").model
     assert (bound.adversary.loss, bound.code_adversary.loss) == ("kl", "reverse-kl")  # type: ignore[union-attr]
 

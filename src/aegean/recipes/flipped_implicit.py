@@ -61,8 +61,8 @@ def flipped_implicit_mnist_10_neighbours() -> Experiment:
 
     The reconstruction game moves both networks through its positive example, too: through the negative one alone, the
     decoder confuses the discriminator of pairs by images of which nothing can be told, and all become one image. With
-    batches of 200 in place of 100 the discriminator of images wins. Changes are larger than those of more clusters:
-    by smaller ones ones are parted by their slant, and fives share a cluster with threes.
+    batches of 200 in place of 100 the discriminator of images wins. Changes are larger than those of more clusters,
+    by which ones are parted by their slant.
     """
     experiment = flipped_implicit_mnist_10()
     return with_neighbours(
