@@ -111,7 +111,7 @@ def aae_tfd() -> Experiment:
             # codes never reach a prior as wide as this.
             "row": "stabilised",
             "model.encoder.batch_norm": "hidden",
-            "train.optimizers": _falling_rates(50, discriminate=5e-5, confuse=5e-4),
+            "train.optimizers": falling_adam(50, discriminate=5e-5, confuse=5e-4),
         }
     )
 
@@ -170,12 +170,12 @@ def _two_dimensional(name: str, what: str, prior: Gaussian | GaussianMixture | S
             "protocols": ["code-match"],
             "model.prior": prior.to_dict(),
             "train.epochs": 15,
-            "train.optimizers": _falling_rates(15),
+            "train.optimizers": falling_adam(15),
         }
     )
 
 
-def _falling_rates(epochs: int, discriminate: float = 2e-4, confuse: float = 1e-3) -> dict[str, object]:
+def falling_adam(epochs: int, discriminate: float = 2e-4, confuse: float = 1e-3) -> dict[str, object]:
     """Adam with rates that fall linearly to a twentieth; the discriminator is the slower one."""
     starts = {"reconstruct": 1e-3, "discriminate": discriminate, "confuse": confuse}
     return {
