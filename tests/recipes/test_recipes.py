@@ -49,6 +49,15 @@ def test_a_recipe_takes_two_steps_on_made_data(name: str) -> None:
     assert ("error" in results) == (trainer.model.can("predict"))
 
 
+@pytest.mark.parametrize("name", ["pixelgan-mnist-shallow-invariant", "pixelgan-mnist-deep-dependent"])
+def test_a_loss_that_is_a_sum_over_pixels_stays_finite(name: str) -> None:
+    """With the rates and momenta of appendix B.1.1 it is infinite after 19 and 8 of these steps."""
+    made = make_splits((1, 28, 28), n=80, labels_per_class=0, test=1, validation=1)
+    trainer = build_trainer(get(name).override({"train.batch_size": 4}), made)
+    for _ in range(20):
+        trainer.run_step()
+
+
 def test_seeds_reach_everything_that_is_random() -> None:
     digits = with_seed(get("digits-pixelgan-100"), 7)
     assert (digits.seed, digits.data.label_seed, digits.data.split_seed) == (7, 7, 7)  # type: ignore[union-attr]
@@ -82,9 +91,8 @@ def test_the_papers_settings_are_kept() -> None:
     assert (clusters.model.decoder.blocks, clusters.model.prior.dim) == (15, 30)  # type: ignore[union-attr]
     assert {clusters.train.optimizers[name].rate for name in ("discriminate", "confuse")} == {0.01}
     gaussian = get("pixelgan-mnist-gaussian")
-    assert gaussian.train.optimizer("reconstruct").rate_at(24) == 1e-3
-    assert gaussian.train.optimizer("reconstruct").rate_at(25) == pytest.approx(1e-4)
     assert gaussian.model.prior.std == 5.0  # type: ignore[union-attr]
+    assert gaussian.model.encoder.widths == gaussian.model.discriminator.widths == (2000, 2000)  # type: ignore[union-attr]
 
 
 def test_the_adversarial_autoencoders_settings_are_kept() -> None:
