@@ -58,6 +58,14 @@ SMALL_MODELS = {
     "aae-labels": AAEConfig(
         prior=GaussianMixture(components=3), encoder=SMALL, decoder=SMALL, discriminator=SMALL, label_aware=True
     ),
+    "aae-pairs": AAEConfig(
+        prior=GaussianMixture(components=3),
+        encoder=SMALL,
+        decoder=SMALL,
+        discriminator=SMALL,
+        label_aware=True,
+        paired=True,
+    ),
     "aae-given": CategoricalAAEConfig(content="given", **_CATEGORICAL),  # type: ignore[arg-type]
     "aae-classified": CategoricalAAEConfig(content="classified", input_noise=0.3, **_CATEGORICAL),  # type: ignore[arg-type]
     "aae-clustered": CategoricalAAEConfig(
@@ -80,6 +88,14 @@ SMALL_MODELS = {
     ),
     "pixelgan-labels": PixelGANConfig(
         prior=GaussianMixture(components=3), encoder=SMALL, decoder=_PIXELCNN, discriminator=SMALL, label_aware=True
+    ),
+    "pixelgan-pairs": PixelGANConfig(
+        prior=GaussianMixture(components=3),
+        encoder=SMALL,
+        discriminator=SMALL,
+        reconstruction=False,
+        label_aware=True,
+        paired=True,
     ),
     "pixelgan-consistent": PixelGANConfig(
         prior=Categorical(categories=3),

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.models import AAEConfig, create
 from aegean.priors import Empirical, check_prior
-from conftest import SMALL
+from aegean.train import TrainConfig, Trainer
+from conftest import SMALL, SMALL_MODELS, make_splits
 
 
 def save(path: Path, **arrays: np.ndarray) -> str:
@@ -84,6 +87,41 @@ def test_it_is_a_prior_like_others_and_trains(tmp_path: Path) -> None:
     model = create(config, (1, 8, 8), classes=10)
     assert check_prior(model.prior, 4, 10) is model.prior
     assert model.sample(3, y=torch.tensor([0, 5, 9])).shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["aae", "pixelgan"])
+def test_pairs_have_a_game_of_their_own_besides_that_of_all_images(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among all images, few of a mini-batch's labels are known; in a mini-batch of pairs, all are."""
+    splits = make_splits(n=60, labels_per_class=2)
+    for paired in (False, True):
+        model = create(SMALL_MODELS[f"{kind}-labels"].override({"paired": paired}), splits.shape, classes=3)
+        known: dict[str, list[float]] = {"discriminator_loss": [], "confusion_loss": []}
+        for name, shares in known.items():
+            monkeypatch.setattr(model, name, spied(getattr(model, name), shares))
+        Trainer(model, TrainConfig(), splits.streams(60, 6, seed=0)).run_step()
+        for shares in known.values():
+            assert len(shares) == 1 + paired
+            assert shares[0] < 0.2
+            assert shares[1:] == [1.0] * paired
+
+
+def spied(loss: Callable[[Batch, torch.Tensor], torch.Tensor], shares: list[float]) -> Callable:
+    def spy(batch: Batch, z: torch.Tensor) -> torch.Tensor:
+        shares.append((batch.y >= 0).float().mean().item())
+        return loss(batch, z)
+
+    return spy
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"label_aware": False}, "know the labels"), ({"adversarial": False}, "adversarial")],
+)
+def test_pairs_without_labels_or_a_game_are_refused(changes: dict[str, bool], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SMALL_MODELS["pixelgan-labels"].override({"paired": True, **changes})
+    with pytest.raises(ConfigError, match="know the labels"):
+        SMALL_MODELS["aae-labels"].override({"paired": True, "label_aware": False})
 
 
 @pytest.mark.parametrize(

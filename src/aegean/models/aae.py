@@ -13,7 +13,14 @@ from aegean.errors import ConfigError
 from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import check_network, confusion_loss, discriminator_loss, label_switch, ready_prior
+from aegean.models.code import (
+    check_network,
+    check_paired,
+    confusion_loss,
+    discriminator_loss,
+    label_switch,
+    ready_prior,
+)
 from aegean.models.vae import draw
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
@@ -33,6 +40,8 @@ class AAEConfig(Config):
         discriminator: network on codes.
         label_aware: tell the discriminator the label, or that there is none (section 3.1): labelled images are matched
             to the component of the prior that has their class's number, unlabelled ones to the whole prior.
+        paired: play the game on labelled images once more, in mini-batches of their own; a few among many unlabelled
+            ones would hardly be seen (PixelGAN autoencoders, section 4).
         likelihood: p(x | z); a Gaussian of standard deviation 1 is half the squared error.
         adversary: losses of the regularization phase.
         input_noise: standard deviation of noise added to the encoder's input in training.
@@ -47,6 +56,7 @@ class AAEConfig(Config):
     decoder: DecoderConfig = MLPConfig(widths=(1000, 1000))
     discriminator: MLPConfig = MLPConfig(widths=(1000, 1000))
     label_aware: bool = False
+    paired: bool = False
     likelihood: LikelihoodConfig = GaussianLikelihood()
     adversary: Adversary = Adversary()
     input_noise: float = Field(default=0.0, ge=0)
@@ -59,6 +69,7 @@ class AAEConfig(Config):
                 f"posterior {self.posterior!r} with noise {self.noise}: the universal approximator posterior needs "
                 "noise of dimension 1 or more, the others take none."
             )
+        check_paired(self)
         return self
 
 
@@ -112,17 +123,16 @@ class AAE(Autoencoder):
 
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction, then regularization; the discriminator and its confusion see the same codes."""
-        return (
-            Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder)),
-            Group(
-                forward=lambda batch: self.draw_code(batch.x),
-                uses=(self.encoder,),
-                phases=(
-                    Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
-                    Phase("confuse", self.confusion_loss, updates=(self.encoder,)),
-                ),
-            ),
+        reconstruct = Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder))
+        pairs = (self._game("labelled", "-pairs"),) if self.config.paired else ()
+        return (reconstruct, self._game("images"), *pairs)
+
+    def _game(self, stream: str, ending: str = "") -> Group:
+        game = (
+            Phase(f"discriminate{ending}", self.discriminator_loss, updates=(self.discriminator,), stream=stream),
+            Phase(f"confuse{ending}", self.confusion_loss, updates=(self.encoder,), stream=stream),
         )
+        return Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game)
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z ~ q(z|x), (n, c, h, w) to (n, d), differentiable in the encoder (section 2)."""

@@ -137,6 +137,12 @@ def check_r1(name: str, adversary: Adversary, discriminator: nn.Module) -> None:
         )
 
 
+def check_paired(config: Any) -> None:
+    """Refuse a game on labelled images whose discriminator is not told their labels; a validator's ValueError."""
+    if config.paired and not config.label_aware:
+        raise ValueError("paired: the discriminator has to know the labels; set label_aware=true, too.")
+
+
 def beside(z: Tensor, condition: Tensor | None) -> Tensor:
     """Put a condition (n, c) beside codes (n, d), or beside several such batches one after the other (m n, d)."""
     if condition is None:

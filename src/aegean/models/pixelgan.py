@@ -14,7 +14,7 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
-from aegean.models.code import confusion_loss, discriminator_loss, label_switch, ready_prior
+from aegean.models.code import check_paired, confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.completion import complete
 from aegean.models.consistency import Consistency, changed
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
@@ -38,6 +38,8 @@ class PixelGANConfig(Config):
         input_dropout: share of the encoder's inputs set to 0 in training.
         label_aware: tell the discriminator the label, or that there is none, as in section 3.1 of "Adversarial
             Autoencoders": labelled images are matched to the component of the prior with their class's number.
+        paired: play the game on labelled images once more, in mini-batches of their own; a few among many unlabelled
+            ones would hardly be seen (section 4's pairs of two domains).
         supervised: add the semi-supervised phase; the categories are then the classes of the data.
         consistency: if given, a further phase (not in the paper): the category shall not change with small changes of
             the image, and labelled images are changed so, too.
@@ -58,6 +60,7 @@ class PixelGANConfig(Config):
     input_noise: float = Field(default=0.0, ge=0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     label_aware: bool = False
+    paired: bool = False
     supervised: bool = False
     consistency: Consistency | None = None
     reconstruction: bool = True
@@ -70,8 +73,11 @@ class PixelGANConfig(Config):
             raise ValueError(f"supervised needs a categorical prior, not {self.prior.kind!r}.")
         if self.consistency is not None and not isinstance(self.prior, Categorical):
             raise ValueError(f"consistency is about categories; the prior is {self.prior.kind!r}.")
+        check_paired(self)
         if not self.reconstruction and not self.adversarial:
             raise ValueError("reconstruction or adversarial must be true; a classifier alone is not this model.")
+        if self.paired and not self.adversarial:
+            raise ValueError("paired: a further game, so it needs adversarial=true.")
         return self
 
     @model_validator(mode="after")
@@ -136,16 +142,21 @@ class PixelGAN(Model):
             networks, every = (self.encoder, self.decoder), self.config.reconstruct_every
             phases.append(Phase("reconstruct", self.reconstruction_loss, updates=networks, every=every))
         if self.config.adversarial:
-            game = (
-                Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,)),
-                Phase("confuse", self.confusion_loss, updates=(self.encoder,)),
-            )
-            phases.append(Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game))
+            phases.append(self._game("images"))
+        if self.config.paired:
+            phases.append(self._game("labelled", "-pairs"))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
         if self.config.consistency is not None:
             phases.append(Phase("agree", self.consistency_loss, updates=(self.encoder,)))
         return tuple(phases)
+
+    def _game(self, stream: str, ending: str = "") -> Group:
+        game = (
+            Phase(f"discriminate{ending}", self.discriminator_loss, updates=(self.discriminator,), stream=stream),
+            Phase(f"confuse{ending}", self.confusion_loss, updates=(self.encoder,), stream=stream),
+        )
+        return Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game)
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, n), (n, c, h, w) to (n, d): softmax probabilities under a categorical prior."""

@@ -4,12 +4,14 @@ The prior is a second domain: class labels, or samples of another data set. The 
 it there.
 """
 
+from aegean.adversary import Adversary
 from aegean.experiment import Experiment
 from aegean.likelihoods import Bernoulli
 from aegean.models import AAEConfig
-from aegean.nn import ConvEncoderConfig, MLPConfig
+from aegean.nn import MLPConfig
 from aegean.priors import Empirical
 from aegean.recipes.pixelgan import pixelgan_mnist_100
+from aegean.schedules import Anneal
 from aegean.train import Adam
 
 # ---- labels as the second domain -------------------------------------------------------------------------------------
@@ -37,6 +39,10 @@ def pixelgan_mnist_100_matching() -> Experiment:
 
 # ---- another set of digits as the second domain ----------------------------------------------------------------------
 
+_ENCODER = MLPConfig(widths=(1000, 1000), batch_norm="hidden")
+_ADVERSARY = Adversary(r1=1.0)
+_EPOCHS = 10
+
 
 def pixelgan_mnist_to_digits() -> Experiment:
     """MNIST mapped onto another set of digits (scikit-learn's, 16 principal components) without any pair."""
@@ -50,13 +56,17 @@ def pixelgan_mnist_to_digits() -> Experiment:
             "protocols": ["cross-domain", "code-match"],
             "data.labels_per_class": 0,
             "model.prior": Empirical(samples="digits", principal=16).to_dict(),
+            "model.encoder": _ENCODER.to_dict(),
+            "model.adversary": _ADVERSARY.to_dict(),
+            "model.reconstruct_every": 4,
             "model.supervised": False,
             "model.label_aware": True,
-            "train.epochs": 10,
+            "train.epochs": _EPOCHS,
+            "train.ema": 0.99,
             "train.optimizers": {
-                "reconstruct": Adam(rate=1e-3).to_dict(),
-                "discriminate": Adam(rate=2e-4).to_dict(),
-                "confuse": Adam(rate=1e-3).to_dict(),
+                "reconstruct": Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=_EPOCHS)).to_dict(),
+                # The encoder of a game alone, five times as fast as its discriminator, collapses.
+                "default": Adam(rate=Anneal(start=2e-4, end=1e-5, epochs=_EPOCHS), betas=(0.5, 0.999)).to_dict(),
             },
         }
     )
@@ -75,11 +85,8 @@ def matching_mnist_to_digits() -> Experiment:
             "name": "matching-mnist-to-digits",
             "title": "MNIST mapped onto scikit-learn's digits by output distribution matching",
             "model.reconstruction": False,
-            "train.optimizers": {
-                name: optimizer.to_dict()
-                for name, optimizer in experiment.train.optimizers.items()
-                if name != "reconstruct"
-            },
+            "model.reconstruct_every": 1,
+            "train.optimizers": {"default": experiment.train.optimizers["default"].to_dict()},
         }
     )
 
@@ -91,17 +98,16 @@ def matching_mnist_to_digits_pairs() -> Experiment:
 
 def aae_mnist_to_digits() -> Experiment:
     """The same encoder in an adversarial autoencoder, whose code has to keep all of the image (figure 9b)."""
-    experiment = pixelgan_mnist_to_digits()
-    encoder = ConvEncoderConfig(stages=((3, 5, 32), (3, 5, 32)), batch_norm="hidden")
-    return experiment.override(
+    return pixelgan_mnist_to_digits().override(
         {
             "name": "aae-mnist-to-digits",
             "title": "MNIST mapped onto scikit-learn's digits by an AAE",
             "model": AAEConfig(
                 prior=Empirical(samples="digits", principal=16),
-                encoder=encoder,
+                encoder=_ENCODER,
                 discriminator=MLPConfig(widths=(1000, 1000)),
                 likelihood=Bernoulli(),
+                adversary=_ADVERSARY,
                 input_noise=0.3,
                 label_aware=True,
             ).to_dict(),
@@ -120,6 +126,7 @@ def _pairs(experiment: Experiment) -> Experiment:
             "name": f"{experiment.name}-pairs",
             "title": f"{experiment.title}, 100 pairs",
             "data.labels_per_class": 10,
+            "model.paired": True,
         }
     )
 
