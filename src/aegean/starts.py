@@ -182,12 +182,12 @@ def _keep(trainer: Trainer, folder: Path, found: list[float]) -> None:
 
     Until the checkpoint is there, all of it would be done again.
     """
-    best = max(range(len(found)), key=found.__getitem__)
+    number = found.index(max(found)) + 1
     try:
-        shutil.copytree(folder / FOLDER / str(best + 1), folder, dirs_exist_ok=True, ignore=lambda *_: ["checkpoints"])
+        shutil.copytree(folder / FOLDER / str(number), folder, dirs_exist_ok=True, ignore=lambda *_: ["checkpoints"])
     except (OSError, shutil.Error) as error:
         raise OutputError(f"{folder}: cannot be written ({error}).") from None
-    atomic_write_json(folder / STARTS, {"information": found, "kept": best + 1})
+    atomic_write_json(folder / STARTS, {"information": found, "kept": number})
     trainer.folder = folder
     trainer.save()
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
