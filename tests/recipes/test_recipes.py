@@ -125,7 +125,7 @@ def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper_and
     """And of no recipe without samples, nor of one that builds on them for something else."""
     asked = {name for name in names() if "sample-classes" in get(name).protocols}
     assert asked == {
-        "pixelgan-mnist-gaussian", "pixelcnn-mnist", "pixelgan-mnist-100", "pixelgan-mnist-100-grey",
+        "aae-mnist-2d", "pixelgan-mnist-gaussian", "pixelcnn-mnist", "pixelgan-mnist-100", "pixelgan-mnist-100-grey",
         "pixelgan-mnist-100-consistent", "gan-mnist", "gan-mnist-kl", "gan-mnist-reverse-kl",
         "gan-mnist-jensen-shannon", "infogan-mnist", "implicit-mnist-100", "flipped-implicit-mnist-10",
         "implicit-mnist-100-neighbours", "flipped-implicit-mnist-10-neighbours", "pixelgan-mnist-100-neighbours",
