@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from aegean.data import as_float
 from aegean.evaluate.apply import apply
 from aegean.models import AAEConfig, CategoricalAAEConfig, PixelGANConfig, VAEConfig, create
-from aegean.priors import Categorical, Gaussian, GaussianMixture, SwissRoll
+from aegean.priors import Categorical, Empirical, Gaussian, GaussianMixture, SwissRoll
 from aegean.report import ImageRow, ReportContent, figures, render_report
 from aegean.report.build import _adversaries
 from aegean.report.figures import code_map, nearest, paper_figures
@@ -104,6 +105,16 @@ def test_every_model_has_figures_that_can_be_drawn(run, samples, name):
     assert render_report(content).count("<img") > 1
 
 
+def test_without_a_decoder_there_is_no_manifold(run):
+    model = build(
+        SMALL_MODELS["pixelgan-pairs"].override(
+            {"prior": Gaussian(dim=2).to_dict(), "label_aware": False, "paired": False}
+        ),
+        run,
+    )
+    assert paper_figures(run, model) == []
+
+
 def test_without_samples_and_held_out_images_the_other_figures_remain():
     run = SimpleNamespace(splits=make_splits(test=0), precision=torch.float32)
     model = build(categorical("clustered", 5, heads=2.0), run)
@@ -132,6 +143,23 @@ def test_a_mixture_has_a_panel_for_each_of_its_first_components(run):
 def test_components_that_labels_were_matched_to_are_named_after_the_classes(run):
     (figure,) = paper_figures(run, build(aae(MIXTURE, label_aware=True), run))
     assert [panel.name for panel in figure.panels] == list(run.splits.train.class_names)
+
+
+def test_images_stand_above_what_is_nearest_to_them_in_the_other_domain(run, monkeypatch):
+    prior = Empirical(samples="digits", principal=4)
+    model = build(aae(prior), run)
+    monkeypatch.setattr(model, "encode", lambda x: prior.table()[0][100 : 100 + len(x)] + 1e-4)
+    (figure,) = paper_figures(run, model)
+    count = min(len(run.splits.test), 20)
+    above, below = zip(*(panel.images.chunk(2) for panel in figure.panels), strict=True)
+    torch.testing.assert_close(torch.cat(above), run.splits.test.images[:count].float() / 255)
+    digits = torch.from_numpy(load_digits().images[100 : 100 + count]).float() / 16
+    torch.testing.assert_close(torch.cat(below), digits[:, None])
+
+
+def test_a_second_domain_that_cannot_be_drawn_has_no_figure(run, tmp_path):
+    np.savez(tmp_path / "codes.npz", codes=np.random.default_rng(0).normal(size=(20, 3)))
+    assert paper_figures(run, build(aae(Empirical(samples=str(tmp_path / "codes.npz"))), run)) == []
 
 
 def test_the_walk_follows_the_roll(run):

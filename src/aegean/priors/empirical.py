@@ -72,6 +72,10 @@ class Empirical(Prior, Config):
         """
         return _table(self.samples, self.principal)
 
+    def pictures(self) -> Tensor | None:
+        """Return the rows as they were before any projection, as images (n, 1, 8, 8) in [0, 1]; None of a file."""
+        return _table(self.samples, None)[0].view(-1, 1, 8, 8) if self.samples == "digits" else None
+
 
 @lru_cache(maxsize=8)
 def _table(samples: str, principal: int | None) -> tuple[Tensor, Tensor | None]:

@@ -72,8 +72,8 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
         parts["codes"] = code_map(run, model, shown)
     if in_the_plane(model):
         parts["codes"] = point_map(run, model)
-    elif model.can("sample"):
-        parts["samples"] = _samples(run, model)
+    else:
+        parts["samples"] = _samples(run, model) if model.can("sample") else []
         parts["figures"] = paper_figures(run, model, parts["samples"])
     parts["figures"] = [*parts.get("figures", ()), *noise_figures(run, model)]
     return dataclasses.replace(content, **parts)

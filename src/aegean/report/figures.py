@@ -8,13 +8,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aegean.data import ImageData, as_float
 from aegean.evaluate.apply import apply
 from aegean.evaluate.neighbours import nearest
 from aegean.models import CategoricalAAE, Model, PixelGAN
-from aegean.priors import Categorical, Gaussian, GaussianMixture, SwissRoll
+from aegean.priors import Categorical, Empirical, Gaussian, GaussianMixture, SwissRoll
 from aegean.report.content import Codes, Figure, ImageRow
 from aegean.run import Run
 
@@ -42,7 +42,11 @@ def paper_figures(run: Run, model: Model, samples: Sequence[ImageRow] = ()) -> l
     """
     prior = getattr(model, "prior", None)
     figures = [nearest_figure(run, samples)] if samples else []
-    if isinstance(prior, Gaussian) and prior.dim == 2:
+    if isinstance(prior, Empirical):
+        figures += domains_figure(run, model, prior)
+    elif not model.can("sample"):
+        pass  # a prior's manifold is one of images
+    elif isinstance(prior, Gaussian) and prior.dim == 2:
         figures.append(gaussian_manifold(run, model, prior))
     elif isinstance(prior, GaussianMixture) and prior.dim == 2:
         figures.append(mixture_manifold(run, model, prior))
@@ -95,6 +99,27 @@ def nearest_figure(run: Run, samples: Sequence[ImageRow]) -> Figure:
         panels=[ImageRow("", torch.cat(pair)) for pair in pairs],
         columns=min(COLUMNS, len(drawn)),
     )
+
+
+def domains_figure(run: Run, model: Model, prior: Empirical) -> list[Figure]:
+    """Images of two domains (PixelGAN paper, section 4), where there are held-out ones and the second can be drawn."""
+    pictures = prior.pictures()
+    if pictures is None or not len(run.splits.test):
+        return []
+    shown = run.splits.test.images[:COMPARED]
+    z = apply(model, model.encode, shown, run.precision, run.splits.binarize)
+    found = pictures[torch.cdist(z, prior.table()[0]).argmin(dim=1)]
+    images = as_float(shown)
+    found = nn.functional.interpolate(found, images.shape[2:]).expand_as(images)
+    pairs = zip(torch.split(images, COLUMNS), torch.split(found, COLUMNS), strict=True)
+    return [
+        Figure(
+            title="In the other domain",
+            caption="Held-out images above, and below each the sample of the second domain nearest to its code.",
+            panels=[ImageRow("", torch.cat(pair)) for pair in pairs],
+            columns=min(COLUMNS, len(images)),
+        )
+    ]
 
 
 def gaussian_manifold(run: Run, model: Model, prior: Gaussian) -> Figure:
