@@ -58,14 +58,6 @@ SMALL_MODELS = {
     "aae-labels": AAEConfig(
         prior=GaussianMixture(components=3), encoder=SMALL, decoder=SMALL, discriminator=SMALL, label_aware=True
     ),
-    "aae-pairs": AAEConfig(
-        prior=GaussianMixture(components=3),
-        encoder=SMALL,
-        decoder=SMALL,
-        discriminator=SMALL,
-        label_aware=True,
-        paired=True,
-    ),
     "aae-given": CategoricalAAEConfig(content="given", **_CATEGORICAL),  # type: ignore[arg-type]
     "aae-classified": CategoricalAAEConfig(content="classified", input_noise=0.3, **_CATEGORICAL),  # type: ignore[arg-type]
     "aae-clustered": CategoricalAAEConfig(
@@ -88,14 +80,6 @@ SMALL_MODELS = {
     ),
     "pixelgan-labels": PixelGANConfig(
         prior=GaussianMixture(components=3), encoder=SMALL, decoder=_PIXELCNN, discriminator=SMALL, label_aware=True
-    ),
-    "pixelgan-pairs": PixelGANConfig(
-        prior=GaussianMixture(components=3),
-        encoder=SMALL,
-        discriminator=SMALL,
-        reconstruction=False,
-        label_aware=True,
-        paired=True,
     ),
     "pixelgan-consistent": PixelGANConfig(
         prior=Categorical(categories=3),
@@ -184,6 +168,8 @@ SMALL_MODELS = {
         **_WAYS,
     ),  # type: ignore[arg-type]
 }
+for _kind in ("aae", "pixelgan"):
+    SMALL_MODELS[f"{_kind}-pairs"] = SMALL_MODELS[f"{_kind}-labels"].override({"paired": True})
 
 
 def make_splits(shape: tuple[int, int, int] = (1, 8, 8), classes: int = 3, n: int = 60, **settings: object) -> Splits:

@@ -94,7 +94,7 @@ def test_pairs_have_a_game_of_their_own_besides_that_of_all_images(kind: str, mo
     """Among all images, few of a mini-batch's labels are known; in a mini-batch of pairs, all are."""
     splits = make_splits(n=60, labels_per_class=2)
     for paired in (False, True):
-        model = create(SMALL_MODELS[f"{kind}-labels"].override({"paired": paired}), splits.shape, classes=3)
+        model = create(SMALL_MODELS[f"{kind}-pairs" if paired else f"{kind}-labels"], splits.shape, classes=3)
         known: dict[str, list[float]] = {"discriminator_loss": [], "confusion_loss": []}
         for name, shares in known.items():
             monkeypatch.setattr(model, name, spied(getattr(model, name), shares))

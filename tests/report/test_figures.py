@@ -106,12 +106,7 @@ def test_every_model_has_figures_that_can_be_drawn(run, samples, name):
 
 
 def test_without_a_decoder_there_is_no_manifold(run):
-    model = build(
-        SMALL_MODELS["pixelgan-pairs"].override(
-            {"prior": Gaussian(dim=2).to_dict(), "label_aware": False, "paired": False}
-        ),
-        run,
-    )
+    model = build(SMALL_MODELS["pixelgan-matching"].override({"prior": Gaussian(dim=2).to_dict()}), run)
     assert paper_figures(run, model) == []
 
 

@@ -16,6 +16,7 @@ from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import (
     check_network,
     check_paired,
+    code_game,
     confusion_loss,
     discriminator_loss,
     label_switch,
@@ -124,15 +125,8 @@ class AAE(Autoencoder):
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction, then regularization; the discriminator and its confusion see the same codes."""
         reconstruct = Phase("reconstruct", self.reconstruction_loss, updates=(self.encoder, self.decoder))
-        pairs = (self._game("labelled", "-pairs"),) if self.config.paired else ()
-        return (reconstruct, self._game("images"), *pairs)
-
-    def _game(self, stream: str, ending: str = "") -> Group:
-        game = (
-            Phase(f"discriminate{ending}", self.discriminator_loss, updates=(self.discriminator,), stream=stream),
-            Phase(f"confuse{ending}", self.confusion_loss, updates=(self.encoder,), stream=stream),
-        )
-        return Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game)
+        pairs = (code_game(self, "labelled", "-pairs"),) if self.config.paired else ()
+        return (reconstruct, code_game(self), *pairs)
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z ~ q(z|x), (n, c, h, w) to (n, d), differentiable in the encoder (section 2)."""

@@ -55,6 +55,22 @@ def game(
     )
 
 
+def code_game(model: Any, stream: str = "images", ending: str = "") -> Group:
+    """Return the game on codes of a stream's images; the discriminator and its confusion see the same codes.
+
+    Args:
+        model: with `draw_code`, `encoder`, `discriminator`, and the losses of both sides.
+        stream: whose images are coded.
+        ending: of the two phases' names, `discriminate` and `confuse`.
+    """
+    discriminate = Phase(
+        f"discriminate{ending}", model.discriminator_loss, updates=(model.discriminator,), stream=stream
+    )
+    confuse = Phase(f"confuse{ending}", model.confusion_loss, updates=(model.encoder,), stream=stream)
+    (group,) = game(lambda batch: model.draw_code(batch.x), (model.encoder,), (discriminate,), confuse)
+    return group
+
+
 def discriminator_loss(
     model: Player,
     discriminator: Judge,

@@ -14,7 +14,7 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
-from aegean.models.code import check_paired, confusion_loss, discriminator_loss, label_switch, ready_prior
+from aegean.models.code import check_paired, code_game, confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.completion import complete
 from aegean.models.consistency import Consistency, changed
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
@@ -142,21 +142,14 @@ class PixelGAN(Model):
             networks, every = (self.encoder, self.decoder), self.config.reconstruct_every
             phases.append(Phase("reconstruct", self.reconstruction_loss, updates=networks, every=every))
         if self.config.adversarial:
-            phases.append(self._game("images"))
+            phases.append(code_game(self))
         if self.config.paired:
-            phases.append(self._game("labelled", "-pairs"))
+            phases.append(code_game(self, "labelled", "-pairs"))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
         if self.config.consistency is not None:
             phases.append(Phase("agree", self.consistency_loss, updates=(self.encoder,)))
         return tuple(phases)
-
-    def _game(self, stream: str, ending: str = "") -> Group:
-        game = (
-            Phase(f"discriminate{ending}", self.discriminator_loss, updates=(self.discriminator,), stream=stream),
-            Phase(f"confuse{ending}", self.confusion_loss, updates=(self.encoder,), stream=stream),
-        )
-        return Group(forward=lambda batch: self.draw_code(batch.x), uses=(self.encoder,), phases=game)
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, n), (n, c, h, w) to (n, d): softmax probabilities under a categorical prior."""

@@ -91,12 +91,11 @@ def nearest_figure(run: Run, samples: Sequence[ImageRow]) -> Figure:
     drawn = torch.cat([torch.as_tensor(row.images[:each]) for row in samples])[:COMPARED]
     training = run.splits.train.images
     found = as_float(training[nearest(drawn, training)])
-    pairs = zip(torch.split(drawn, COLUMNS), torch.split(found, COLUMNS), strict=True)
     return Figure(
         title="Drawn or copied?",
         caption="Images that the model drew above, and below each the training image that is nearest to it, pixel by "
         "pixel. A model that copies shows the same image twice.",
-        panels=[ImageRow("", torch.cat(pair)) for pair in pairs],
+        panels=_one_above_the_other(drawn, found),
         columns=min(COLUMNS, len(drawn)),
     )
 
@@ -111,15 +110,19 @@ def domains_figure(run: Run, model: Model, prior: Empirical) -> list[Figure]:
     found = pictures[torch.cdist(z, prior.table()[0]).argmin(dim=1)]
     images = as_float(shown)
     found = nn.functional.interpolate(found, images.shape[2:]).expand_as(images)
-    pairs = zip(torch.split(images, COLUMNS), torch.split(found, COLUMNS), strict=True)
     return [
         Figure(
             title="In the other domain",
             caption="Held-out images above, and below each the sample of the second domain nearest to its code.",
-            panels=[ImageRow("", torch.cat(pair)) for pair in pairs],
+            panels=_one_above_the_other(images, found),
             columns=min(COLUMNS, len(images)),
         )
     ]
+
+
+def _one_above_the_other(above: Tensor, below: Tensor) -> list[ImageRow]:
+    pairs = zip(torch.split(above, COLUMNS), torch.split(below, COLUMNS), strict=True)
+    return [ImageRow("", torch.cat(pair)) for pair in pairs]
 
 
 def gaussian_manifold(run: Run, model: Model, prior: Gaussian) -> Figure:
