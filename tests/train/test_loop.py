@@ -20,6 +20,7 @@ from aegean.models.consistency import neighbours_of
 from aegean.models.vae import VAEConfig
 from aegean.train import SGD, Adam, TrainConfig, Trainer
 from aegean.train.checkpoint import list_checkpoints
+from aegean.train.log import MetricsLog
 from conftest import SMALL_MODELS, make_splits
 
 
@@ -344,6 +345,28 @@ def test_an_interrupted_epoch_goes_on_exactly_in_the_middle(splits: Splits, tmp_
     logs = [(tmp_path / part / "metrics.jsonl").read_text().splitlines() for part in ("whole", "parts")]
     strip = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in log] for log in logs]
     assert strip[0] == strip[1]
+
+
+def test_ctrl_c_before_the_first_step_is_saved_as_any_other(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees the log may interrupt: the first thing a run writes comes after the handlers of signals."""
+    inner = MetricsLog.truncate
+
+    def interrupted_truncate(log: MetricsLog, step: int) -> None:
+        inner(log, step)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "truncate", interrupted_truncate)
+        outcome = trainer_of("pixelgan-supervised", splits, tmp_path / "parts", epochs=2).fit()
+    assert (outcome.ended, outcome.step) == ("interrupted", 0)
+    resumed = trainer_of("pixelgan-supervised", splits, tmp_path / "parts", epochs=2)
+    resumed.load(list_checkpoints(tmp_path / "parts" / "checkpoints")[-1])
+    assert resumed.fit().ended == "finished"
+    whole = trainer_of("pixelgan-supervised", splits, epochs=2)
+    whole.fit()
+    assert_same_bits(state(whole), state(resumed))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(splits: Splits) -> None:

@@ -82,10 +82,10 @@ def explore(
     with counter("encoding", n) as advance:
         session = open_session(opened, n, seed, advance)
     with Explorer(session, opened.experiment.title, port) as explorer:
-        print(f"{explorer.url}\nOnly this machine can open it. Ctrl-C ends.", flush=True)
-        if browser:
-            webbrowser.open(explorer.url)
-        try:
+        try:  # whoever reads that Ctrl-C ends it may try it at once
+            print(f"{explorer.url}\nOnly this machine can open it. Ctrl-C ends.", flush=True)
+            if browser:
+                webbrowser.open(explorer.url)
             explorer.serve_forever()
         except KeyboardInterrupt:
             print("\nended")

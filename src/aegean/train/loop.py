@@ -286,15 +286,15 @@ class Trainer:
             TrainingError: a loss became NaN or infinite, or memory ended.
             OutputError: a checkpoint or the log cannot be written.
         """
-        log = MetricsLog(self.folder, self.config.tensorboard) if self.folder else None
-        if log:
-            log.truncate(self.step)
         total = self.config.epochs * self.steps_per_epoch
         first_step, before = self.step, self.seconds
-        started = saved = time.monotonic()
-        reported = started - PROGRESS_SECONDS
-        self._start_together()
-        with stop_at_signals() as stop:
+        with stop_at_signals() as stop:  # before the first file, which tells others that the training runs
+            log = MetricsLog(self.folder, self.config.tensorboard) if self.folder else None
+            if log:
+                log.truncate(self.step)
+            started = saved = time.monotonic()
+            reported = started - PROGRESS_SECONDS
+            self._start_together()
             while self.step < total and not self.processes.any(stop.is_set()):
                 with explain_memory(self.step):
                     self.run_step()
