@@ -168,6 +168,17 @@ SMALL_MODELS = {
         **_WAYS,
     ),  # type: ignore[arg-type]
 }
+SMALL_MODELS |= {
+    "aae-finer": SMALL_MODELS["aae-clustered"].override(
+        {"consistency": Consistency(finer=7, finer_epochs=2, neighbours=2, neighbour_epochs=1).to_dict()}
+    ),
+    "flipped-implicit-finer": SMALL_MODELS["flipped-implicit-consistent"].override(
+        {
+            "consistency": Consistency(finer=7, finer_epochs=2).to_dict(),
+            "prior": Product(parts=(Gaussian(dim=1), Categorical(categories=3), Gaussian(dim=2))).to_dict(),
+        }
+    ),
+}
 for _kind in ("aae", "pixelgan"):
     SMALL_MODELS[f"{_kind}-pairs"] = SMALL_MODELS[f"{_kind}-labels"].override({"paired": True})
 

@@ -77,7 +77,7 @@ def with_epochs(experiment: Experiment, epochs: int) -> Experiment:
 
 
 def _stretched(value: Any, factor: float) -> Any:
-    """Multiply the epochs of every `Anneal`, of every drop of a rate, and of neighbours, in plain values."""
+    """Multiply the epochs of schedules: of every `Anneal`, of drops of rates, neighbours and finer categories."""
     if isinstance(value, list):
         return [_stretched(item, factor) for item in value]
     if not isinstance(value, dict):
@@ -90,7 +90,7 @@ def _stretched(value: Any, factor: float) -> Any:
 def _stretched_item(key: str, item: Any, factor: float) -> Any:
     if key == "drops":
         return [[epoch * factor, by] for epoch, by in item]
-    return item * factor if key == "neighbour_epochs" else _stretched(item, factor)
+    return item * factor if key in ("neighbour_epochs", "finer_epochs") else _stretched(item, factor)
 
 
 def within_minutes(

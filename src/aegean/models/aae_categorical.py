@@ -4,6 +4,7 @@ Supervised (section 3.2 of the first version of the paper), semi-supervised, clu
 (the same authors' later version).
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, label_switch
-from aegean.models.consistency import Consistency, changed
+from aegean.models.consistency import Consistency, changed, with_finer
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.priors import Categorical, Gaussian, Product
@@ -105,7 +106,10 @@ class CategoricalAAE(Autoencoder):
         self.likelihood = config.likelihood
         self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
         inferred = 0 if config.content == "given" else self.categories
-        self.encoder = config.encoder.build_encoder(shape, inferred + self.style)
+        build = partial(config.encoder.build_encoder, shape)
+        self.encoder = with_finer(
+            config.consistency, build, inferred, inferred + self.style, supervised=self.supervised
+        )
         merged = self.style if config.heads is not None else self.categories + self.style
         self.decoder = config.decoder.build_decoder(merged, (self.likelihood.outputs(channels), height, width))
         self.heads = nn.Linear(self.categories, self.style, bias=False) if config.heads is not None else None
@@ -193,7 +197,7 @@ class CategoricalAAE(Autoencoder):
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        return self.config.consistency.loss(batch, lambda x: self._infer(x)[0], self.corrupt, self.rng)
+        return self.config.consistency.loss(batch, lambda x: self._infer(x)[0], self.corrupt, self.rng, self.encoder)
 
     def separation_loss(self, batch: Batch) -> Tensor:
         """By how much cluster heads are closer than `heads`, summed over all pairs; the same number (n,) times."""

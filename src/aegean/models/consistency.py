@@ -5,10 +5,12 @@ from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from aegean.config import Config
 from aegean.data.stream import Batch
+from aegean.errors import ConfigError
+from aegean.models.merging import FinerCategories
 from aegean.nn.augment import Affine, Jitter
 from aegean.processes import batch_mean
 
@@ -25,17 +27,27 @@ class Consistency(Config):
             (Van Gansbeke et al., 2020, who find them by learnt features): what differs by more than a small change, a
             crossed seven and a plain one, is linked by what lies between. 0: of x itself.
         neighbour_epochs: until when; afterwards, x' is a changed copy of x, as a few neighbours are of other classes.
+        finer: the encoder has so many finer categories, which the term is about until they are merged to those of the
+            model by who are neighbours, or by changed copies where there are none; five times as many do well. 0: none.
+        finer_epochs: until when; what is counted for the merging is counted in the last of them. Until then, finer
+            categories share one by chance.
     """
 
     change: Affine | Jitter = Affine()
     agreement: Literal["information", "divergence"] = "information"
     neighbours: int = Field(default=0, ge=0)
     neighbour_epochs: float = Field(default=0.0, ge=0)
+    finer: int = Field(default=0, ge=0)
+    finer_epochs: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Consistency":
         if bool(self.neighbours) != bool(self.neighbour_epochs):
             raise ValueError("neighbours and neighbour_epochs go together; set both, or leave both at 0.")
+        if bool(self.finer) != bool(self.finer_epochs):
+            raise ValueError("finer and finer_epochs go together; set both, or leave both at 0.")
+        if self.finer and self.agreement != "information":
+            raise ValueError("finer needs agreement 'information'; the divergence does not find categories.")
         return self
 
     def loss(
@@ -44,6 +56,7 @@ class Consistency(Config):
         logits: Callable[[Tensor], Tensor],
         corrupt: Callable[[Tensor], Tensor],
         generator: torch.Generator | None = None,
+        encoder: nn.Module | None = None,
     ) -> Tensor:
         """Return KL(q(y|x) || q(y|x')), (n,) nats, or -I(y; y') n times.
 
@@ -54,7 +67,28 @@ class Consistency(Config):
             logits: of q(y|x), (n, c, h, w) to (n, k).
             corrupt: adds the encoder's input noise, as the other phases do; not to the target of the divergence.
             generator: of the changes.
+            encoder: what `logits` uses; where it has finer categories, y is one of those until they are merged.
         """
+        if not isinstance(encoder, FinerCategories):
+            return self._loss(batch, logits, corrupt, generator)
+        if batch.epoch >= self.finer_epochs:
+            encoder.choose()
+        if encoder.merged:
+            return self._loss(batch, logits, corrupt, generator)
+        with encoder.unmerged():
+            if batch.epoch >= self.finer_epochs - 1:
+                with torch.no_grad():
+                    alike = self.change.apply(batch.x, generator) if batch.near is None else batch.near
+                    encoder.count(logits(batch.x).softmax(dim=1), logits(alike).softmax(dim=1))
+            return self._loss(batch, logits, corrupt, generator)
+
+    def _loss(
+        self,
+        batch: Batch,
+        logits: Callable[[Tensor], Tensor],
+        corrupt: Callable[[Tensor], Tensor],
+        generator: torch.Generator | None,
+    ) -> Tensor:
         x = batch.x
         other = batch.near if batch.near is not None and batch.epoch < self.neighbour_epochs else x
         changed = logits(corrupt(self.change.apply(other, generator))).log_softmax(dim=1)
@@ -63,6 +97,41 @@ class Consistency(Config):
         with torch.no_grad():
             target = logits(x).log_softmax(dim=1)
         return (target.exp() * (target - changed)).sum(dim=1)
+
+
+def with_finer(
+    consistency: Consistency | None,
+    build: Callable[[int], nn.Module],
+    categories: int,
+    outputs: int,
+    start: int = 0,
+    *,
+    supervised: bool = False,
+) -> nn.Module:
+    """Return an encoder, with finer categories where the settings ask for them.
+
+    Args:
+        consistency: the settings.
+        build: makes an encoder of a number of outputs.
+        categories: of the model.
+        outputs: of the encoder, categories among them.
+        start: where these begin.
+        supervised: the categories are the classes of labels.
+
+    Raises:
+        ConfigError: the finer categories are not more, or labels say what the categories are.
+    """
+    if consistency is None or not consistency.finer:
+        return build(outputs)
+    if supervised:
+        raise ConfigError("model.consistency.finer finds clusters, and here labels say what they are; set it to 0.")
+    more = consistency.finer - categories
+    if more <= 0:
+        raise ConfigError(
+            f"model.consistency.finer={consistency.finer} categories are to be merged to the model's {categories}, so "
+            f"there must be more of them; {5 * categories} do well."
+        )
+    return FinerCategories(build(outputs + more), consistency.finer, categories, start)
 
 
 def changed(consistency: Consistency | None, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

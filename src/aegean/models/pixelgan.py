@@ -1,6 +1,7 @@
 """The PixelGAN autoencoder (Makhzani and Frey, 2017)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,7 +17,7 @@ from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import check_paired, code_game, confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.completion import complete
-from aegean.models.consistency import Consistency, changed
+from aegean.models.consistency import Consistency, changed, with_finer
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.nn.pixelcnn import PixelCNN
@@ -129,7 +130,8 @@ class PixelGAN(Model):
         self.likelihood = config.likelihood
         self.adversary = config.adversary
         self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
-        self.encoder = encoder or config.encoder.build_encoder(shape, dim)
+        build = partial(config.encoder.build_encoder, shape)
+        self.encoder = encoder or with_finer(config.consistency, build, dim, dim, supervised=config.supervised)
         outputs = self.likelihood.outputs(shape[0])
         self.decoder = config.decoder.build(dim, shape, outputs) if config.reconstruction else None
         told = classes + 1 if config.label_aware else 0
@@ -182,7 +184,9 @@ class PixelGAN(Model):
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        return self.config.consistency.loss(batch, lambda x: self.encoder(x).float(), self.corrupt, self.rng)
+        return self.config.consistency.loss(
+            batch, lambda x: self.encoder(x).float(), self.corrupt, self.rng, self.encoder
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes without noise: class probabilities (n, k), or continuous codes (n, d)."""

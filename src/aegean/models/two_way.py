@@ -3,6 +3,7 @@
 Implicit autoencoders, their flipped kind and ALI have the same two networks and differ in the games that train them.
 """
 
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.models.base import Model, Phase, Shape
 from aegean.models.code import ready_prior
-from aegean.models.consistency import Consistency
+from aegean.models.consistency import Consistency, with_finer
 from aegean.nn import DecoderConfig, DiscriminatorConfig, EncoderConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, parts_of
 
@@ -91,7 +92,11 @@ class TwoWay(Model):
                 "consistency out."
             )
         dim = self.prior.dim
-        self.encoder = config.encoder.build_encoder(shape, dim, extra_inputs=config.posterior_noise)
+        build = partial(config.encoder.build_encoder, shape, extra_inputs=config.posterior_noise)
+        where = self.categories or slice(0, 0)
+        self.encoder = with_finer(
+            config.consistency, build, where.stop - where.start, dim, where.start, supervised=self.supervised
+        )
         self.decoder = config.decoder.build_decoder(dim + config.noise, shape)
         self.corrupt: nn.Module = nn.Identity()
 
@@ -104,11 +109,14 @@ class TwoWay(Model):
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""
         assert self.config.consistency is not None  # noqa: S101 - else there is no such phase
-        return self.config.consistency.loss(batch, self.draw_logits, self.corrupt, self.rng)
+        return self.config.consistency.loss(batch, self.draw_logits, self.corrupt, self.rng, self.encoder)
 
     def draw_logits(self, x: Tensor) -> Tensor:
-        """Logits of the categories with a draw of e, (n, c, h, w) to (n, k)."""
-        return self._score(x, self._noise(len(x), self.config.posterior_noise, self.rng))[:, self.categories]
+        """Logits of the categories with a draw of e, (n, c, h, w) to (n, k), or of finer ones to be merged."""
+        assert self.categories is not None  # noqa: S101 - else nobody asks
+        outputs = self._score(x, self._noise(len(x), self.config.posterior_noise, self.rng))
+        after = self.prior.dim - self.categories.stop
+        return outputs[:, self.categories.start : outputs.shape[1] - after]
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, e), (n, c, h, w) to (n, d), differentiable in encoder and image."""

@@ -62,3 +62,22 @@ def with_neighbours(experiment: Experiment, count: int = 5) -> Experiment:
             "model.consistency.neighbour_epochs": experiment.train.epochs / 2,
         }
     )
+
+
+def merged(experiment: Experiment, finer: int = 50, epochs: float = 2.0) -> Experiment:
+    """Finer categories, merged after a few epochs by who are neighbours; these link images until then.
+
+    Args:
+        experiment: with neighbours.
+        finer: categories.
+        epochs: until when.
+    """
+    return experiment.override(
+        {
+            "name": experiment.name.replace("-neighbours", "-merged"),
+            "title": f"{experiment.title}, merged from {finer} finer categories",
+            "model.consistency.finer": finer,
+            "model.consistency.finer_epochs": epochs,
+            "model.consistency.neighbour_epochs": epochs,
+        }
+    )

@@ -8,7 +8,7 @@ from aegean.experiment import Experiment
 from aegean.models import FlippedImplicitAutoencoderConfig
 from aegean.nn import ImageDiscriminatorConfig, StridedDecoderConfig, StridedEncoderConfig
 from aegean.priors import Categorical, Gaussian
-from aegean.recipes.consistent import LARGE, consistent, taught_faster, with_neighbours
+from aegean.recipes.consistent import LARGE, consistent, merged, taught_faster, with_neighbours
 from aegean.recipes.games import falling_rates
 
 
@@ -77,4 +77,26 @@ def flipped_implicit_mnist_10_neighbours() -> Experiment:
     )
 
 
-RECIPES = (flipped_implicit_mnist_15d, flipped_implicit_mnist_10, flipped_implicit_mnist_10_neighbours)
+def flipped_implicit_mnist_10_merged() -> Experiment:
+    """Ten clusters merged from fifty finer categories, which hardly ever hold two digits.
+
+    The games are for seven epochs, in the first two of which categories are shared by chance.
+    """
+    epochs = 7
+    experiment = merged(flipped_implicit_mnist_10_neighbours())
+    train = taught_faster(flipped_implicit_mnist_10(), epochs)
+    return experiment.override(
+        {
+            "train": train.to_dict(),
+            "train.batch_size": experiment.train.batch_size,
+            "model.consistency.change": LARGE.to_dict(),
+        }
+    )
+
+
+RECIPES = (
+    flipped_implicit_mnist_15d,
+    flipped_implicit_mnist_10,
+    flipped_implicit_mnist_10_neighbours,
+    flipped_implicit_mnist_10_merged,
+)

@@ -1,0 +1,133 @@
+"""Finer categories than a model has, merged while it trains: what looks alike comes into one category.
+
+With ten categories for ten digits, the term of consistency is soon where it cannot leave: ones fill two categories, by
+their slant, and two other digits share one. With several times as many, hardly a category holds two digits; which of
+them belong together is then told by the images that look alike.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from aegean.processes import batch_mean
+
+
+class FinerCategories(nn.Module):
+    """An encoder with finer categories; outside it looks like one with as many as the model has.
+
+    Args:
+        encoder: with `finer` outputs in place of `categories`.
+        finer: categories of the encoder.
+        categories: those of the model.
+        start: where they begin among the outputs.
+
+    Attributes:
+        category: of each finer one, (finer,); buffers are saved with the weights.
+        joint: how often an image and one that looks like it were in which two finer categories, (finer, finer).
+        merged: whether `category` was chosen by `joint`.
+    """
+
+    category: Tensor
+    joint: Tensor
+    merged: Tensor
+
+    def __init__(self, encoder: nn.Module, finer: int, categories: int, start: int = 0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.finer, self.categories, self.start = finer, categories, start
+        self.register_buffer("category", torch.arange(finer) % categories)
+        self.register_buffer("joint", torch.zeros(finer, finer))
+        self.register_buffer("merged", torch.tensor(False))
+        self._unmerged = False
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the outputs (n, d) of the encoder, with log q(y|x) in place of the finer logits; see `unmerged`."""
+        outputs: Tensor = self.encoder(*inputs).float()
+        if self._unmerged:
+            return outputs
+        before, finer, after = outputs.tensor_split((self.start, self.start + self.finer), dim=1)
+        return torch.cat((before, self.merge(finer), after), dim=1)
+
+    @contextmanager
+    def unmerged(self) -> Iterator[None]:
+        """Let the outputs be the encoder's own, (n, d - k + finer), for a `with` block."""
+        self._unmerged = True
+        try:
+            yield
+        finally:
+            self._unmerged = False
+
+    def merge(self, logits: Tensor) -> Tensor:
+        """Return log q(y|x), (n, k): a category is as likely as its finer ones (n, finer) together."""
+        members = self.category == torch.arange(self.categories, device=logits.device).unsqueeze(1)  # (k, finer)
+        outside = torch.zeros(members.shape, device=logits.device).masked_fill(~members, -torch.inf)
+        return (logits.log_softmax(dim=1).unsqueeze(1) + outside).logsumexp(dim=2)
+
+    @torch.no_grad()
+    def count(self, q: Tensor, q_alike: Tensor) -> None:
+        """Add to `joint` the finer probabilities of images, (n, finer), and of images that look like them."""
+        self.joint += batch_mean(q.float().t() @ q_alike.float() / len(q))
+
+    @torch.no_grad()
+    def choose(self) -> None:
+        """Choose which finer categories are one, once."""
+        if not self.merged:
+            self.category.copy_(merge_categories(self.joint, self.categories))
+            self.merged.fill_(True)
+
+
+def merge_categories(joint: Tensor, count: int) -> Tensor:
+    """Merge categories pair by pair, each time those two by which the least information is lost.
+
+    That is the agglomerative information bottleneck (Slonim and Tishby, 1999) on what the categories of two images that
+    look alike tell of each other, I(y; y').
+
+    Args:
+        joint: how often two such images are in which two categories, (k, k), not negative; made symmetric.
+        count: categories that are left, 1 to k.
+
+    Returns:
+        The new category of each, (k,), int64, 0 to count - 1 in the order of their first members.
+    """
+    p = joint.double().cpu()
+    p = (p + p.t()) / (p + p.t()).sum()
+    groups = [[index] for index in range(len(p))]
+    while len(groups) > count:
+        a, b = _cheapest(p)
+        p[a] += p[b]  # the row of both, then the column
+        p[:, a] += p[:, b]
+        kept = [index for index in range(len(p)) if index != b]
+        p = p[kept][:, kept]
+        groups[a] += groups.pop(b)
+    chosen = torch.empty(sum(map(len, groups)), dtype=torch.int64)
+    for number, group in enumerate(sorted(groups, key=min)):
+        chosen[group] = number
+    return chosen
+
+
+def _cheapest(p: Tensor) -> tuple[int, int]:
+    """Return the two categories a < b of a symmetric joint distribution, (k, k), that cost least information.
+
+    I(y; y') is the sum of p log p over the joint distribution less twice that over the categories. Merging a and b
+    adds two rows and two columns; all other entries stay.
+    """
+    own, diagonal = p.sum(dim=1), p.diagonal()
+    rows = _plogp(p.unsqueeze(1) + p).sum(dim=2) - _in_pairs(_plogp(p).sum(dim=1))
+    crossing = _plogp(diagonal.unsqueeze(1) + p) - _plogp(diagonal).unsqueeze(1) - _plogp(p)  # where a meets b
+    block = _plogp(_in_pairs(diagonal) + 2 * p) - _in_pairs(_plogp(diagonal)) - 2 * _plogp(p)
+    joint = 2 * (rows - crossing - crossing.t()) + block
+    cost = 2 * (_plogp(_in_pairs(own)) - _in_pairs(_plogp(own))) - joint
+    upper = torch.ones_like(cost, dtype=torch.bool).triu(diagonal=1)
+    a, b = divmod(int(cost.masked_fill(~upper, torch.inf).argmin()), len(p))
+    return a, b
+
+
+def _plogp(p: Tensor) -> Tensor:
+    return torch.xlogy(p, p)
+
+
+def _in_pairs(v: Tensor) -> Tensor:
+    """v_a + v_b of all a and b, (k,) to (k, k)."""
+    return v.unsqueeze(1) + v

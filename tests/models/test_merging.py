@@ -1,0 +1,206 @@
+"""Finer categories, and how they are merged."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aegean.build import build_trainer
+from aegean.choose import with_epochs
+from aegean.data import Splits
+from aegean.data.stream import Batch
+from aegean.errors import ConfigError
+from aegean.models import create
+from aegean.models.consistency import Consistency, mutual_information
+from aegean.models.merging import FinerCategories, merge_categories
+from aegean.nn.augment import Affine
+from aegean.recipes import get
+from conftest import SMALL_MODELS, make_splits, small
+
+STILL = Affine(rotation=0, scale=0, shear=0, shift=0)
+
+
+def random_joint(k: int, seed: int) -> Tensor:
+    return torch.rand(k, k, generator=torch.Generator().manual_seed(seed)) ** 4
+
+
+def information(p: Tensor) -> float:
+    """I(y; y') of a joint distribution, in nats."""
+    independent = p.sum(0, keepdim=True) * p.sum(1, keepdim=True)
+    return float(torch.special.entr(independent).sum() - torch.special.entr(p).sum())
+
+
+def naive_merging(joint: Tensor, count: int) -> set[frozenset[int]]:
+    """Try all pairs, and keep the one after which most information is left."""
+    p = (joint + joint.t()).double()
+    p, groups = p / p.sum(), [frozenset({index}) for index in range(len(joint))]
+    while len(groups) > count:
+        tried = []
+        for a in range(len(groups)):
+            for b in range(a + 1, len(groups)):
+                to = [index for index in range(len(groups)) if index != b]
+                summed = torch.eye(len(groups), dtype=torch.float64)[to]
+                summed[to.index(a), b] = 1
+                tried.append((information(summed @ p @ summed.t()), a, b, summed))
+        _, a, b, summed = max(tried, key=lambda one: one[0])
+        p = summed @ p @ summed.t()
+        groups[a] |= groups.pop(b)
+    return set(groups)
+
+
+def as_groups(category: Tensor) -> set[frozenset[int]]:
+    return {frozenset((category == number).nonzero().flatten().tolist()) for number in category.unique()}
+
+
+@pytest.mark.parametrize("k", [3, 5, 8])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_each_merger_loses_least_information(k: int, seed: int) -> None:
+    joint = random_joint(k, seed)
+    for count in range(1, k + 1):
+        assert as_groups(merge_categories(joint, count)) == naive_merging(joint, count)
+
+
+def test_categories_of_images_that_look_alike_are_merged_and_numbered_in_order() -> None:
+    wanted = torch.tensor([0, 1, 0, 2, 1, 2, 0])
+    joint = 0.01 + (wanted.unsqueeze(0) == wanted.unsqueeze(1)).float()
+    assert torch.equal(merge_categories(joint, 3), wanted)
+    assert torch.equal(merge_categories(joint.tril(), 3), wanted)  # who is whose neighbour does not matter
+    assert torch.equal(merge_categories(joint, 7), torch.arange(7))
+    assert torch.equal(merge_categories(joint, 1), torch.zeros(7, dtype=torch.int64))
+
+
+def test_finer_categories_that_no_image_has_are_no_obstacle() -> None:
+    joint = torch.eye(4)
+    joint[2] = joint[:, 2] = 0
+    assert len(merge_categories(joint, 2).unique()) == 2
+
+
+def finer(start: int = 0, after: int = 0) -> FinerCategories:
+    torch.manual_seed(0)
+    made = FinerCategories(nn.Linear(4, start + 5 + after), finer=5, categories=2, start=start)
+    made.category.copy_(torch.tensor([0, 1, 1, 0, 1]))
+    return made
+
+
+def test_a_category_is_as_likely_as_its_finer_ones_together() -> None:
+    encoder, x = finer(start=2, after=1), 5 * torch.randn(20, 4)
+    own = encoder.encoder(x)
+    q = own[:, 2:7].softmax(dim=1)
+    outputs = encoder(x)
+    assert outputs.shape == (20, 2 + 2 + 1)
+    assert torch.equal(outputs[:, :2], own[:, :2])
+    assert torch.equal(outputs[:, 4:], own[:, 7:])
+    expected = torch.stack((q[:, 0] + q[:, 3], q[:, 1] + q[:, 2] + q[:, 4]), dim=1)
+    torch.testing.assert_close(outputs[:, 2:4].exp(), expected)
+    with encoder.unmerged():
+        assert torch.equal(encoder(x), own)
+    assert torch.equal(encoder(x), outputs)
+
+
+def test_gradients_pass_through_the_merging() -> None:
+    logits = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(finer().merge, logits)
+    far = torch.tensor([[200.0, -200.0, -300.0, 0.0, -250.0]], requires_grad=True)  # no logarithm of zero
+    merged = finer().merge(far)
+    torch.testing.assert_close(merged, torch.tensor([[0.0, -400.0]]))
+    (gradient,) = torch.autograd.grad(merged.sum(), far)
+    assert gradient.isfinite().all()
+
+
+def test_what_is_counted_is_the_joint_distribution_of_finer_categories() -> None:
+    encoder = finer()
+    q, alike = (torch.randn(30, 5).softmax(1) for _ in range(2))
+    encoder.count(q[:15], alike[:15])
+    encoder.count(q[15:], alike[15:])
+    torch.testing.assert_close(encoder.joint, 2 * torch.einsum("ni,nj->ij", q, alike) / 30)
+
+
+def test_the_choice_is_made_once() -> None:
+    encoder = finer()
+    encoder.joint.copy_(torch.eye(5))
+    encoder.joint[0, 1] = encoder.joint[2, 3] = encoder.joint[3, 4] = 1
+    encoder.choose()
+    assert encoder.category.tolist() == [0, 0, 1, 1, 1]
+    encoder.joint.copy_(random_joint(5, 0))
+    encoder.choose()
+    assert encoder.category.tolist() == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_the_term_is_about_finer_categories_until_they_are_merged(neighbours: bool) -> None:
+    consistency = Consistency(change=STILL, finer=5, finer_epochs=3)
+    encoder, x = finer(), torch.randn(12, 4, 1, 1)
+    near = x.roll(1, dims=0) if neighbours else None
+
+    def loss(epoch: float) -> Tensor:
+        batch = Batch(x, torch.zeros(12, dtype=torch.int64), torch.arange(12), epoch, near)
+        value = consistency.loss(batch, lambda x: encoder(x.flatten(1)), lambda x: x, encoder=encoder)
+        assert value.shape == (12,)
+        return value[0]
+
+    fine = encoder.encoder(x.flatten(1)).softmax(dim=1)
+    torch.testing.assert_close(loss(0), -mutual_information(fine, fine))
+    torch.testing.assert_close(loss(1.9), -mutual_information(fine, fine))
+    assert not encoder.joint.any()
+    torch.testing.assert_close(loss(2), -mutual_information(fine, fine))
+    alike = fine.roll(1, dims=0) if neighbours else fine
+    torch.testing.assert_close(encoder.joint, fine.t() @ alike / 12)
+    assert not encoder.merged
+    expected = merge_categories(encoder.joint, 2)
+    merged = loss(3)
+    assert encoder.merged
+    assert torch.equal(encoder.category, expected)
+    coarse = encoder(x.flatten(1)).exp()
+    assert coarse.shape == (12, 2)
+    torch.testing.assert_close(merged, -mutual_information(coarse, coarse))
+    torch.testing.assert_close(loss(0), merged)  # a training that begins with these weights keeps what they found
+
+
+@pytest.mark.parametrize("name", ["aae-finer", "flipped-implicit-finer"])
+def test_a_model_with_finer_categories_has_as_many_as_its_prior(name: str, splits: Splits) -> None:
+    experiment = small().override({"model": SMALL_MODELS[name].to_dict(), "train": {"epochs": 4}})
+    trainer = build_trainer(experiment, splits)
+    encoder = trainer.model.get_submodule("encoder")
+    assert isinstance(encoder, FinerCategories)
+    before = encoder.category.clone()
+    trainer.fit()
+    assert encoder.merged
+    assert sorted(encoder.category.unique().tolist()) == [0, 1, 2]
+    assert not torch.equal(encoder.category, before)
+    with trainer.for_evaluation():
+        x = torch.rand(5, 1, 8, 8)
+        q = trainer.model.predict(x)
+        assert q.shape == (5, 3)
+        torch.testing.assert_close(q.sum(dim=1), torch.ones(5))
+        torch.testing.assert_close(trainer.model.log_predict(x).exp().float(), q)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"finer": 5}, "go together"),
+        ({"finer_epochs": 2.0}, "go together"),
+        ({"finer": 5, "finer_epochs": 2.0, "agreement": "divergence"}, "needs agreement 'information'"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Consistency.from_dict(settings)
+
+
+def test_finer_categories_are_more_and_without_labels() -> None:
+    splits = make_splits()
+    few = SMALL_MODELS["aae-finer"].override({"consistency.finer": 3})
+    with pytest.raises(ConfigError, match=r"finer=3 categories are to be merged to the model's 3.*15 do well"):
+        create(few, splits.shape, 3, seed=0)
+    for name in ("pixelgan-consistent", "implicit-consistent"):
+        labelled = SMALL_MODELS[name].override({"consistency.finer": 7, "consistency.finer_epochs": 1.0})
+        with pytest.raises(ConfigError, match="labels say what they are"):
+            create(labelled, splits.shape, 3, seed=0)
+
+
+def test_a_shorter_training_merges_earlier() -> None:
+    experiment = get("aae-mnist-30-consistent").override(
+        {"model.consistency.finer": 60, "model.consistency.finer_epochs": 2.0}
+    )
+    shorter = with_epochs(experiment, experiment.train.epochs // 2)
+    assert shorter.model.consistency.finer_epochs == 1.0  # type: ignore[union-attr]
