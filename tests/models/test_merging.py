@@ -174,6 +174,24 @@ def test_a_model_with_finer_categories_has_as_many_as_its_prior(name: str, split
         torch.testing.assert_close(trainer.model.log_predict(x).exp().float(), q)
 
 
+@pytest.mark.parametrize("name", ["aae-finer", "flipped-implicit-finer"])
+def test_the_other_phases_wait_until_then(name: str, splits: Splits) -> None:
+    experiment = small().override({"model": SMALL_MODELS[name].to_dict(), "train": {"epochs": 3}})
+    trainer = build_trainer(experiment, splits)
+    before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+    for _ in range(2 * trainer.steps_per_epoch):
+        trainer.run_step()
+    moved = {
+        key.split(".")[0] for key, value in trainer.model.state_dict().items() if not torch.equal(value, before[key])
+    }
+    assert moved == {"encoder"}
+    trainer.run_step()
+    moved = {
+        key.split(".")[0] for key, value in trainer.model.state_dict().items() if not torch.equal(value, before[key])
+    }
+    assert moved >= {"encoder", "decoder"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -179,7 +179,7 @@ class Counting(Model):
         return (
             Phase("always", self.loss("always", self.a), (self.a,)),
             Phase("third", self.loss("third", self.b), (self.b,), every=3),
-            Phase("late", self.loss("late", self.b), (self.b,), every=2, after=5),
+            Phase("late", self.loss("late", self.b), (self.b,), every=2, after=1.1),
             Phase("twice", self.loss("twice", self.a), (self.a,), repeat=2),
             Phase("labels", self.loss("labels", self.b), (self.b,), stream="labelled"),
         )
@@ -196,6 +196,7 @@ def test_phases_run_every_kth_step_k_times_a_step_and_after_a_warm_up(splits: Sp
         assert torch.equal(indices[0], indices[1])  # the first repeat reads the step's own batch
         assert not torch.equal(indices[1], indices[2])  # the second one other images
     assert [step for step in range(9) if "third" in ran[step]] == [0, 3, 6]
+    assert trainer.steps_per_epoch == 4
     assert [step for step in range(9) if "late" in ran[step]] == [5, 7]
     assert all(names.count("twice") == 2 and names.count("always") == 1 for names in ran)
 

@@ -119,24 +119,35 @@ def test_an_adversary_that_never_leaves_chance_is_reported_once() -> None:
     monitor = HealthMonitor()
     chance = 2 * math.log(2)
     metrics = {"discriminate": chance + 0.001, "discriminate/chance": chance}
-    assert [bool(monitor.check(epoch, metrics)) for epoch in range(1, 6)] == [False, False, True, False, False]
+    assert [bool(monitor.check(metrics)) for _ in range(5)] == [False, False, True, False, False]
+
+
+def test_an_adversary_that_begins_late_has_as_much_time() -> None:
+    monitor = HealthMonitor()
+    chance = 2 * math.log(2)
+    assert not any(monitor.check({"agree": -1.0}) for _ in range(5))
+    restored = HealthMonitor()
+    metrics = {"discriminate": chance, "discriminate/chance": chance}
+    assert not any(monitor.check(metrics) for _ in range(2))
+    restored.load(json.loads(json.dumps(monitor.state())))
+    assert "after 3 epochs" in restored.check(metrics)[0]
 
 
 def test_an_adversary_that_is_back_at_chance_is_not_reported() -> None:
     monitor = HealthMonitor()
     chance = 2 * math.log(2)
-    assert not monitor.check(1, {"discriminate": 0.9, "discriminate/chance": chance})
+    assert not monitor.check({"discriminate": 0.9, "discriminate/chance": chance})
     restored = HealthMonitor()
     restored.load(json.loads(json.dumps(monitor.state())))
-    for epoch in range(2, 9):
-        assert not restored.check(epoch, {"discriminate": chance, "discriminate/chance": chance})
+    for _ in range(7):
+        assert not restored.check({"discriminate": chance, "discriminate/chance": chance})
 
 
 def test_a_collapsed_cluster_is_reported_once() -> None:
     monitor = HealthMonitor()
     usage = {"discriminate/usage": [0.5, 0.4995, 0.0005]}
     fair = {"discriminate/usage": [0.4, 0.3, 0.3]}
-    found = [monitor.check(epoch, metrics) for epoch, metrics in enumerate([usage] * 4 + [fair] + [usage] * 7, start=1)]
+    found = [monitor.check(metrics) for metrics in [usage] * 4 + [fair] + [usage] * 7]
     assert [len(warnings) for warnings in found] == [0] * 9 + [1, 0, 0]  # five epochs in a row, once
     assert "1 of 3 clusters have collapsed (for example cluster 2 holds 0.05 %" in found[9][0]
 

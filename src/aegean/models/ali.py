@@ -65,7 +65,7 @@ class ALI(TwoWay):
         networks = (self.encoder, self.decoder)
         judge = Phase("discriminate", self.discriminator_loss, updates=(self.discriminator,))
         confuse = Phase("confuse", self.confusion_loss, updates=networks)
-        return (*game(self.forward_pass, networks, (judge,), confuse, self.config.steps), *self.agreement())
+        return self.with_agreement(game(self.forward_pass, networks, (judge,), confuse, self.config.steps))
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Encode images of the data, decode draws of the prior."""

@@ -14,6 +14,7 @@ A network may appear in several phases: each phase has its own optimiser state f
 """
 
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Phase:
             alone, in a cycle; an epoch is always a pass over the images).
         every: run at every so many steps.
         repeat: run so many times a step, each time on new images.
-        after: first run at this step (warm-up of the other phases).
+        after: first run after so many epochs, which may be a fraction (warm-up of the other phases).
     """
 
     name: str
@@ -60,11 +61,12 @@ class Phase:
     stream: str = "images"
     every: int = 1
     repeat: int = 1
-    after: int = 0
+    after: float = 0.0
 
-    def due(self, step: int) -> bool:
+    def due(self, step: int, steps_per_epoch: int) -> bool:
         """Whether the phase runs at this step (counted from 0)."""
-        return step >= self.after and (step - self.after) % self.every == 0
+        first = math.ceil(self.after * steps_per_epoch)
+        return step >= first and (step - first) % self.every == 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A term that the papers lack: the category of an image shall not change with small changes of the image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.errors import ConfigError
+from aegean.models.base import Group, Phase
 from aegean.models.merging import FinerCategories
 from aegean.nn.augment import Affine, Jitter
 from aegean.processes import batch_mean
@@ -29,8 +31,8 @@ class Consistency(Config):
         neighbour_epochs: until when; afterwards, x' is a changed copy of x, as a few neighbours are of other classes.
         finer: the encoder has so many finer categories, which the term is about until they are merged to those of the
             model by who are neighbours, or by changed copies where there are none; five times as many do well. 0: none.
-        finer_epochs: until when; what is counted for the merging is counted in the last of them. Until then, finer
-            categories share one by chance.
+        finer_epochs: until when; what is counted for the merging is counted in the last of them. The model's other
+            phases wait until then.
     """
 
     change: Affine | Jitter = Affine()
@@ -132,6 +134,21 @@ def with_finer(
             f"there must be more of them; {5 * categories} do well."
         )
     return FinerCategories(build(outputs + more), consistency.finer, categories, start)
+
+
+def waiting(consistency: Consistency | None, phases: Iterable[Phase | Group]) -> list[Phase | Group]:
+    """Return phases that begin when finer categories are merged; as they are, where there are none.
+
+    Until then a category is a few finer ones by chance, and a game that is played with those spoils the finer ones.
+    """
+    after = 0.0 if consistency is None else consistency.finer_epochs
+    late: list[Phase | Group] = []
+    for item in phases:
+        if isinstance(item, Phase):
+            late.append(replace(item, after=after))
+        else:
+            late.append(replace(item, phases=tuple(replace(phase, after=after) for phase in item.phases)))
+    return late
 
 
 def changed(consistency: Consistency | None, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -90,7 +90,7 @@ class FlippedImplicitAutoencoder(TwoWay):
             Phase("discriminate-reconstruction", self.discriminator_loss, updates=(self.discriminator,)),
         )
         confuse = Phase("confuse", self.confusion_loss, updates=networks)
-        return (*game(self.forward_pass, networks, judges, confuse, self.config.steps), *self.agreement())
+        return self.with_agreement(game(self.forward_pass, networks, judges, confuse, self.config.steps))
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Draw codes, decode them with noise n, encode the images with noise e."""

@@ -127,7 +127,7 @@ class ImplicitAutoencoder(TwoWay):
         phases: list[Phase | Group] = list(game(self.forward_pass, networks, tuple(judges), confuse, self.config.steps))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
-        return (*phases, *self.agreement())
+        return self.with_agreement(phases)
 
     def forward_pass(self, batch: Batch) -> Pass:
         """Encode with noise e, decode with noise n."""

@@ -3,6 +3,7 @@
 Implicit autoencoders, their flipped kind and ALI have the same two networks and differ in the games that train them.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
-from aegean.models.base import Model, Phase, Shape
+from aegean.models.base import Group, Model, Phase, Shape
 from aegean.models.code import ready_prior
-from aegean.models.consistency import Consistency, with_finer
+from aegean.models.consistency import Consistency, waiting, with_finer
 from aegean.nn import DecoderConfig, DiscriminatorConfig, EncoderConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, parts_of
 
@@ -100,11 +101,12 @@ class TwoWay(Model):
         self.decoder = config.decoder.build_decoder(dim + config.noise, shape)
         self.corrupt: nn.Module = nn.Identity()
 
-    def agreement(self) -> tuple[Phase, ...]:
-        """The phase of `consistency_loss` where the settings ask for it."""
+    def with_agreement(self, phases: Iterable[Phase | Group]) -> tuple[Phase | Group, ...]:
+        """Return a model's phases, and the one of `consistency_loss` where the settings ask for it."""
         if self.config.consistency is None:
-            return ()
-        return (Phase("agree", self.consistency_loss, updates=(self.encoder,)),)
+            return tuple(phases)
+        agree = Phase("agree", self.consistency_loss, updates=(self.encoder,))
+        return (*waiting(self.config.consistency, phases), agree)
 
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""

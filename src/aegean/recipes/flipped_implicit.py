@@ -78,10 +78,7 @@ def flipped_implicit_mnist_10_neighbours() -> Experiment:
 
 
 def flipped_implicit_mnist_10_merged() -> Experiment:
-    """Ten clusters merged from fifty finer categories, which hardly ever hold two digits.
-
-    The games are for seven epochs, in the first two of which categories are shared by chance.
-    """
+    """Ten clusters merged from fifty finer categories, which hardly ever hold two digits; the games are of five epochs."""
     epochs = 7
     experiment = merged(flipped_implicit_mnist_10_neighbours())
     train = taught_faster(flipped_implicit_mnist_10(), epochs)

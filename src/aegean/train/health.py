@@ -23,22 +23,23 @@ class HealthMonitor:
     def __init__(self) -> None:
         self.started: set[str] = set()
         self.warned: set[str] = set()
+        self.epochs: dict[str, int] = {}
         self.collapsed_epochs: dict[str, int] = {}
 
-    def check(self, epoch: int, metrics: Mapping[str, Any]) -> list[str]:
-        """Return new warnings.
+    def check(self, metrics: Mapping[str, Any]) -> list[str]:
+        """Return new warnings after an epoch.
 
         Args:
-            epoch: epochs done.
             metrics: means over the last epoch. Phases that report `chance` (the loss of a discriminator that knows
                 nothing) are adversaries; a `usage` is the share of each category in the codes.
         """
-        found = [self._adversary(epoch, phase, metrics) for phase in _reporting(metrics, "chance")]
+        found = [self._adversary(phase, metrics) for phase in _reporting(metrics, "chance")]
         found += [self._usage(phase, metrics[f"{phase}/usage"]) for phase in _reporting(metrics, "usage")]
         return [warning for warning in found if warning]
 
-    def _adversary(self, epoch: int, phase: str, metrics: Mapping[str, Any]) -> str | None:
+    def _adversary(self, phase: str, metrics: Mapping[str, Any]) -> str | None:
         loss, chance = metrics[phase], metrics[f"{phase}/chance"]
+        epoch = self.epochs[phase] = self.epochs.get(phase, 0) + 1  # its own: some phases begin later
         if abs(loss - chance) > STARTED_SHARE * chance:
             self.started.add(phase)
         key = f"adversary {phase}"
@@ -68,13 +69,14 @@ class HealthMonitor:
         return {
             "started": sorted(self.started),
             "warned": sorted(self.warned),
+            "epochs": self.epochs,
             "collapsed_epochs": self.collapsed_epochs,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self.started, self.warned = set(state["started"]), set(state["warned"])
-        self.collapsed_epochs = dict(state["collapsed_epochs"])
+        self.epochs, self.collapsed_epochs = dict(state["epochs"]), dict(state["collapsed_epochs"])
 
 
 def _reporting(metrics: Mapping[str, Any], name: str) -> list[str]:

@@ -194,7 +194,7 @@ class Trainer:
         batches: dict[tuple[str, int], Batch] = {}
         for group in self.groups:
             first = group.phases[0]
-            if not first.due(self.step):
+            if not first.due(self.step, self.steps_per_epoch):
                 continue
             for repeat in range(first.repeat):
                 key = (first.stream, repeat)
@@ -336,7 +336,7 @@ class Trainer:
         metrics = self._means.read()
         self._losses = {name: metrics[name] for name in self.phases if name in metrics}
         self._means = _Means()
-        self.warnings += self.health.check(epoch, metrics)
+        self.warnings += self.health.check(metrics)
         if evaluate and self.config.evaluate_every and epoch % self.config.evaluate_every == 0:
             with self.for_evaluation():
                 metrics |= evaluate()
