@@ -78,7 +78,7 @@ def flipped_implicit_mnist_10_neighbours() -> Experiment:
 
 
 def flipped_implicit_mnist_10_merged() -> Experiment:
-    """Ten clusters merged from fifty finer categories, which hardly ever hold two digits; the games are of five epochs."""
+    """Ten clusters merged from fifty finer categories, which hardly ever hold two digits; five epochs have games."""
     epochs = 7
     experiment = merged(flipped_implicit_mnist_10_neighbours())
     train = taught_faster(flipped_implicit_mnist_10(), epochs)
