@@ -17,7 +17,7 @@ from aegean.models import create
 from aegean.nn.augment import Affine, Jitter
 from aegean.recipes import get
 from aegean.schedules import Anneal
-from aegean.train import SGD
+from aegean.train import SGD, Trainer
 from conftest import make_splits
 
 SHAPES = {"digits": (1, 8, 8), "photos": (3, 48, 48), "strips": (1, 17, 64), "cells": (5, 1, 1), "tiny": (1, 3, 3)}
@@ -125,6 +125,24 @@ def test_the_first_steps_are_timed_without_a_search_for_neighbours(monkeypatch):
     monkeypatch.setattr("aegean.data.stream.nearest", lambda *_: pytest.fail("looked for neighbours"))
     timed, _ = within_minutes(chosen, splits, 0.01)
     assert timed.model.consistency.neighbours == 5
+
+
+def test_the_steps_that_are_timed_have_all_phases(monkeypatch):
+    """With finer categories the first ones have a single phase."""
+    splits = Digits(labels_per_class=0).load()
+    chosen = choose("cluster", DataSummary.of(splits), clusters=10, epochs=2).experiment
+    finer = chosen.override({"model.consistency.finer": 30, "model.consistency.finer_epochs": 1.0})
+    steps: list[set[str]] = []
+    inner = Trainer.run_step
+
+    def run_step(trainer: Trainer) -> None:
+        inner(trainer)
+        steps.append(set(trainer._means.sums) & set(trainer.phases))
+
+    monkeypatch.setattr(Trainer, "run_step", run_step)
+    timed, _ = within_minutes(finer, splits, 0.01)
+    assert steps[0] >= {"reconstruct", "confuse", "agree"}
+    assert timed.model.consistency.finer == 30
 
 
 def test_alike_is_the_share_of_labelled_images_nearest_to_one_of_their_class():

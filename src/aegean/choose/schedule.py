@@ -10,7 +10,7 @@ from aegean.choose.summary import DataSummary
 from aegean.data import Splits
 from aegean.errors import ConfigError
 from aegean.experiment import Experiment
-from aegean.models.consistency import neighbours_of
+from aegean.models.consistency import consistency_of
 
 #: Steps that 1,500 examples take, by task; their number grows with the third root of the examples.
 STEPS: dict[Task, int] = {"classify": 600, "cluster": 700, "embed": 2500}
@@ -112,9 +112,10 @@ def within_minutes(
     """
     if not 0 < minutes < math.inf:
         raise ConfigError(f"{minutes:g} minutes are no time to train in; allow more than 0.")
-    alone = {"model.consistency.neighbours": 0, "model.consistency.neighbour_epochs": 0.0}
-    seeks = neighbours_of(experiment.model) > 0  # once, and an image more of each is soon read
-    trainer = build_trainer(experiment.override(alone) if seeks else experiment, splits)
+    # Neighbours are looked for once, and an image more of each is soon read; with finer categories, phases wait.
+    off = {"neighbours": 0, "neighbour_epochs": 0.0, "finer": 0, "finer_epochs": 0.0}
+    at_once = {} if consistency_of(experiment.model) is None else {f"model.consistency.{k}": v for k, v in off.items()}
+    trainer = build_trainer(experiment.override(at_once), splits)
     for _ in range(WARM_UP):
         trainer.run_step()
     seconds = min(TIMED_SECONDS, 60 * minutes / 20)
