@@ -11,7 +11,7 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError
 from aegean.models import create
 from aegean.models.consistency import Consistency, mutual_information
-from aegean.models.merging import FinerCategories, merge_categories
+from aegean.models.merging import FinerCategories, merge_categories, two_steps
 from aegean.nn.augment import Affine
 from aegean.recipes import get
 from conftest import SMALL_MODELS, make_splits, small
@@ -74,6 +74,31 @@ def test_finer_categories_that_no_image_has_are_no_obstacle() -> None:
     assert len(merge_categories(joint, 2).unique()) == 2
 
 
+def test_two_steps_are_a_walk_over_neighbours() -> None:
+    joint = random_joint(5, seed=0)
+    joint[3] = joint[:, 3] = 0  # no image has this one
+    p = (joint + joint.t()).double()
+    p /= p.sum()
+    expected = torch.zeros(5, 5, dtype=torch.float64)
+    for a in range(5):
+        for via in (0, 1, 2, 4):
+            for b in range(5):
+                expected[a, b] += p[a, via] * p[via, b] / p[via].sum()
+    walked = two_steps(joint)
+    torch.testing.assert_close(walked, expected)
+    torch.testing.assert_close(walked, walked.t())
+    torch.testing.assert_close(walked.sum(dim=0), p.sum(dim=0))
+
+
+def test_a_rare_kind_comes_to_the_class_that_its_neighbours_belong_to() -> None:
+    """Two rare kinds are cheap to merge; most links of one lead to a class of many, whose parts are linked."""
+    links = torch.tensor(
+        [[90.0, 30, 30, 6, 0], [30, 90, 30, 6, 0], [30, 30, 90, 6, 0], [6, 6, 6, 20, 3], [0, 0, 0, 3, 20]]
+    )
+    assert as_groups(merge_categories(links, 2)) == {frozenset({0, 1, 2}), frozenset({3, 4})}
+    assert as_groups(merge_categories(two_steps(links), 2)) == {frozenset({0, 1, 2, 3}), frozenset({4})}
+
+
 def finer(start: int = 0, after: int = 0) -> FinerCategories:
     torch.manual_seed(0)
     made = FinerCategories(nn.Linear(4, start + 5 + after), finer=5, categories=2, start=start)
@@ -117,7 +142,7 @@ def test_what_is_counted_is_the_joint_distribution_of_finer_categories() -> None
 def test_the_choice_is_made_once() -> None:
     encoder = finer()
     encoder.joint.copy_(torch.eye(5))
-    encoder.joint[0, 1] = encoder.joint[2, 3] = encoder.joint[3, 4] = 1
+    encoder.joint[0, 1] = encoder.joint[2, 3] = encoder.joint[3, 4] = encoder.joint[2, 4] = 1
     encoder.choose()
     assert encoder.category.tolist() == [0, 0, 1, 1, 1]
     encoder.joint.copy_(random_joint(5, 0))
@@ -145,7 +170,7 @@ def test_the_term_is_about_finer_categories_until_they_are_merged(neighbours: bo
     alike = fine.roll(1, dims=0) if neighbours else fine
     torch.testing.assert_close(encoder.joint, fine.t() @ alike / 12)
     assert not encoder.merged
-    expected = merge_categories(encoder.joint, 2)
+    expected = merge_categories(two_steps(encoder.joint), 2)
     merged = loss(3)
     assert encoder.merged
     assert torch.equal(encoder.category, expected)

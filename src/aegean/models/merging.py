@@ -74,8 +74,25 @@ class FinerCategories(nn.Module):
     def choose(self) -> None:
         """Choose which finer categories are one, once."""
         if not self.merged:
-            self.category.copy_(merge_categories(self.joint, self.categories))
+            self.category.copy_(merge_categories(two_steps(self.joint), self.categories))
             self.merged.fill_(True)
+
+
+def two_steps(joint: Tensor) -> Tensor:
+    """Return in which two categories an image and a neighbour of its neighbour are, as if categories said all of both.
+
+    A rare kind, crossed sevens for example, is cheap to merge with anything, another rare kind most of all; but what it
+    is linked to is linked to the rest of its class.
+
+    Args:
+        joint: how often two neighbours are in which two categories, (k, k), not negative; made symmetric.
+
+    Returns:
+        A symmetric joint distribution, (k, k), float64, with the same marginals.
+    """
+    p = joint.double() + joint.double().t()
+    p /= p.sum()
+    return p @ (p / p.sum(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny))
 
 
 def merge_categories(joint: Tensor, count: int) -> Tensor:
