@@ -117,6 +117,22 @@ def test_neighbours_are_linked_where_labelled_images_show_that_they_are_alike():
         assert unlinked.model.consistency.neighbours == 0
 
 
+def test_a_few_clusters_of_many_images_are_merged_from_finer_ones():
+    """For a quarter of the training, however long it is."""
+    for model in ("aae", "pixelgan", "implicit"):
+        chosen = choose("cluster", summary((1, 28, 28), n=50_000), model=model, clusters=10, epochs=8)
+        consistency = chosen.experiment.model.consistency
+        assert (consistency.finer, consistency.finer_epochs) == (50, 2.0)
+        assert any(reason.startswith("50 smaller clusters first") for reason in chosen.reasons)
+    for task, data, clusters in (
+        ("cluster", summary((1, 28, 28), n=10_000), 10),
+        ("cluster", summary((1, 28, 28), n=50_000), 30),
+        ("cluster", summary((64, 1, 1), n=50_000), 10),
+        ("classify", summary((1, 28, 28), n=50_000), None),
+    ):
+        assert choose(task, data, clusters=clusters).experiment.model.consistency.finer == 0
+
+
 def test_the_first_steps_are_timed_without_a_search_for_neighbours(monkeypatch):
     """A search takes seconds, and the training makes one of its own."""
     splits = Digits(labels_per_class=10).load()

@@ -40,6 +40,11 @@ ALIKE = 0.5
 #: To look for neighbours among more images takes minutes and more.
 MOST_LINKED = 150_000
 
+#: Up to so many examples are few: their clusters are better for several beginnings than for finer ones.
+FEW = 10_000
+#: Clusters of more images are merged from so many finer ones, which hold one kind each, after this share of training.
+FINER, FINER_SHARE = 50, 0.25
+
 #: Smaller images get fully connected networks, and small ones convolutions that keep their size.
 SMALLEST_SIDE, SMALL_SIDE = 4, 12
 #: Vectors of fewer numbers lose too much when one is swapped.
@@ -82,6 +87,8 @@ def choose_model(task: Task, model: ModelName, data: DataSummary, groups: int, d
     {"aae": _aae, "pixelgan": _pixelgan, "implicit": _implicit}[model](choice, task, data)
     if neighbours_of(get(RECIPES[task, model]).model):
         _neighbours(choice, task, data)
+    if task == "cluster":
+        _finer(choice, get(RECIPES[task, model]).train.epochs, data, groups)
     if task == "embed":
         choice.add(f"Each of the {data.what} becomes {dim} coordinates, as asked.", model__prior__dim=dim)
     else:
@@ -216,6 +223,18 @@ def _neighbours(choice: Choice, task: Task, data: DataSummary) -> None:
         )
     else:
         choice.add("", model__consistency__neighbours=0, model__consistency__neighbour_epochs=0.0)
+
+
+def _finer(choice: Choice, epochs: int, data: DataSummary, groups: int) -> None:
+    """So few clusters would hold two kinds each, and halves of others, from which they do not come away."""
+    if data.vectors or data.n <= FEW or 2 * groups > FINER:
+        return
+    choice.add(
+        f"{FINER} smaller clusters first; after a quarter of the training those that an image moves between with small "
+        f"changes become one, until {groups} are left.",
+        model__consistency__finer=FINER,
+        model__consistency__finer_epochs=FINER_SHARE * epochs,
+    )
 
 
 def _pixels(choice: Choice, data: DataSummary) -> None:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from aegean.build import build_trainer
-from aegean.choose.networks import Choice, ModelName, Task
+from aegean.choose.networks import FEW, Choice, ModelName, Task
 from aegean.choose.summary import DataSummary
 from aegean.data import Splits
 from aegean.errors import ConfigError
@@ -18,8 +18,8 @@ FEWEST_STEPS, MOST_STEPS = 300, 10_000
 #: Training longer than so many times the recommended steps is not tried, however much time there is.
 LONGEST = 5
 
-#: Trainings of a clustering where time allows, and up to how many examples it does without `minutes`.
-STARTS, FEW = 5, 10_000
+#: Trainings of a clustering where time allows, and of few examples without `minutes`.
+STARTS = 5
 
 #: Steps that are not timed (kernels are compiled, memory is taken), and the seconds of those that are.
 WARM_UP, TIMED_SECONDS = 3, 3.0
