@@ -16,6 +16,9 @@ from aegean.models.merging import FinerCategories
 from aegean.nn.augment import Affine, Jitter
 from aegean.processes import batch_mean
 
+#: Epochs before finer categories are merged in which it is counted which of them neighbours are in: as they are then.
+COUNTED = 0.5
+
 
 class Consistency(Config):
     """A loss on q(y|x) and q(y|x'), x' a changed copy of x.
@@ -31,8 +34,8 @@ class Consistency(Config):
         neighbour_epochs: until when; afterwards, x' is a changed copy of x, as a few neighbours are of other classes.
         finer: the encoder has so many finer categories, which the term is about until they are merged to those of the
             model by who are neighbours, or by changed copies where there are none; five times as many do well. 0: none.
-        finer_epochs: until when; what is counted for the merging is counted in the last of them. The model's other
-            phases wait until then.
+        finer_epochs: until when; in the last half of an epoch before, it is counted which of them neighbours are
+            in. The model's other phases wait until then.
     """
 
     change: Affine | Jitter = Affine()
@@ -78,7 +81,7 @@ class Consistency(Config):
         if encoder.merged:
             return self._loss(batch, logits, corrupt, generator)
         with encoder.unmerged():
-            if batch.epoch >= self.finer_epochs - 1:
+            if batch.epoch >= self.finer_epochs - COUNTED:
                 with torch.no_grad():
                     alike = self.change.apply(batch.x, generator) if batch.near is None else batch.near
                     encoder.count(logits(batch.x).softmax(dim=1), logits(alike).softmax(dim=1))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aegean.processes import batch_mean
@@ -67,8 +68,9 @@ class FinerCategories(nn.Module):
 
     @torch.no_grad()
     def count(self, q: Tensor, q_alike: Tensor) -> None:
-        """Add to `joint` the finer probabilities of images, (n, finer), and of images that look like them."""
-        self.joint += batch_mean(q.float().t() @ q_alike.float() / len(q))
+        """Add to `joint` the likeliest finer categories of images, by (n, finer), and of images that look like them."""
+        one, other = (F.one_hot(p.argmax(dim=1), self.finer).to(self.joint.dtype) for p in (q, q_alike))
+        self.joint += batch_mean(one.t() @ other / len(one))
 
     @torch.no_grad()
     def choose(self) -> None:
