@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from aegean.build import build_trainer
 from aegean.choose import with_epochs
 from aegean.data import Splits
-from aegean.data.stream import Batch
+from aegean.data.neighbours import nearest
+from aegean.data.stream import Batch, Stream
 from aegean.errors import ConfigError
 from aegean.models import create
-from aegean.models.consistency import Consistency, mutual_information
+from aegean.models.consistency import COPIES, Consistency, mutual_information
 from aegean.models.merging import FinerCategories, merge_categories, two_steps
 from aegean.nn.augment import Affine
 from aegean.recipes import get
@@ -132,55 +133,65 @@ def test_gradients_pass_through_the_merging() -> None:
     assert gradient.isfinite().all()
 
 
-def test_what_is_counted_is_the_joint_distribution_of_finer_categories() -> None:
+def test_categories_are_chosen_by_two_steps() -> None:
     encoder = finer()
-    q, alike = (torch.randn(30, 5).softmax(1) for _ in range(2))
-    encoder.count(q[:15], alike[:15])
-    encoder.count(q[15:], alike[15:])
-    expected = torch.zeros(5, 5)
-    for one, other in zip(q.argmax(1), alike.argmax(1), strict=True):
-        expected[one, other] += 1 / 15
-    torch.testing.assert_close(encoder.joint, expected)
-
-
-def test_the_choice_is_made_once_and_by_two_steps() -> None:
-    encoder = finer()
-    encoder.joint.copy_(LINKS)
-    encoder.choose()
-    assert encoder.category.tolist() == [0, 0, 0, 0, 1]
-    encoder.joint.copy_(random_joint(5, 0))
-    encoder.choose()
+    encoder.choose(LINKS)
+    assert encoder.merged
     assert encoder.category.tolist() == [0, 0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("neighbours", [True, False])
-def test_the_term_is_about_finer_categories_until_they_are_merged(neighbours: bool) -> None:
+def test_the_term_is_about_finer_categories_until_they_are_merged() -> None:
     consistency = Consistency(change=STILL, finer=5, finer_epochs=3)
     encoder, x = finer(), torch.randn(12, 4, 1, 1)
-    near = x.roll(1, dims=0) if neighbours else None
-
-    def loss(epoch: float) -> Tensor:
-        batch = Batch(x, torch.zeros(12, dtype=torch.int64), torch.arange(12), epoch, near)
-        value = consistency.loss(batch, lambda x: encoder(x.flatten(1)), lambda x: x, encoder=encoder)
-        assert value.shape == (12,)
-        return value[0]
-
+    batch = Batch(x, torch.zeros(12, dtype=torch.int64), torch.arange(12), 0.0)
+    loss = lambda: consistency.loss(batch, lambda x: encoder(x.flatten(1)), lambda x: x, encoder=encoder)  # noqa: E731
     fine = encoder.encoder(x.flatten(1)).softmax(dim=1)
-    torch.testing.assert_close(loss(0), -mutual_information(fine, fine))
-    torch.testing.assert_close(loss(2.4), -mutual_information(fine, fine))
-    assert not encoder.joint.any()
-    torch.testing.assert_close(loss(2.5), -mutual_information(fine, fine))
-    likeliest = nn.functional.one_hot(fine.argmax(dim=1), 5).float()
-    torch.testing.assert_close(encoder.joint, likeliest.t() @ likeliest.roll(int(neighbours), dims=0) / 12)
-    assert not encoder.merged
-    expected = merge_categories(two_steps(encoder.joint), 2)
-    merged = loss(3)
-    assert encoder.merged
-    assert torch.equal(encoder.category, expected)
+    torch.testing.assert_close(loss(), -mutual_information(fine, fine).expand(12))
+    encoder.choose(LINKS)
     coarse = encoder(x.flatten(1)).exp()
     assert coarse.shape == (12, 2)
-    torch.testing.assert_close(merged, -mutual_information(coarse, coarse))
-    torch.testing.assert_close(loss(0), merged)  # a training that begins with these weights keeps what they found
+    torch.testing.assert_close(loss(), -mutual_information(coarse, coarse).expand(12))
+
+
+@pytest.mark.parametrize("neighbours", [0, 3])
+def test_what_merges_categories_are_those_of_all_images_and_their_neighbours(neighbours: int) -> None:
+    splits = make_splits()
+    stream = Stream(splits.train, batch_size=7, seed=0, neighbours=neighbours)
+    images = torch.cat(list(stream.all_images()))
+    assert torch.equal(images, splits.train.images.float() / 255)
+    consistency = Consistency(
+        change=Affine(shift=0.3), finer=5, finer_epochs=1, neighbours=neighbours, neighbour_epochs=neighbours
+    )
+    torch.manual_seed(0)
+    encoder = FinerCategories(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 5)), finer=5, categories=2)
+    seen: list[Tensor] = []
+    encoder.choose = seen.append  # type: ignore[method-assign, assignment]
+    consistency.merge(encoder, stream, encoder)
+    assert encoder.training
+    encoder.eval()
+    expected = torch.zeros(5, 5, dtype=torch.int64)
+    with encoder.unmerged():
+        own = encoder(images).argmax(dim=1)
+        if neighbours:
+            others = own[nearest(splits.train.images, 3)]
+        else:
+            generator = torch.Generator().manual_seed(0)
+            changed = [consistency.change.apply(images, generator) for _ in range(COPIES)]
+            others = torch.stack([encoder(x).argmax(dim=1) for x in changed], dim=1)
+    for one, row in zip(own.tolist(), others.tolist(), strict=True):
+        for other in row:
+            expected[one, other] += 1
+    assert torch.equal(seen[0], expected)
+    assert (expected > 0).sum() > 5  # several links
+
+
+def test_what_another_training_has_merged_stays() -> None:
+    encoder = finer()
+    encoder.choose(LINKS)
+    Consistency(finer=5, finer_epochs=1).merge(
+        encoder, Stream(make_splits().train, 7, 0), lambda x: pytest.fail("looked")
+    )
+    assert encoder.category.tolist() == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("name", ["aae-finer", "flipped-implicit-finer"])

@@ -30,8 +30,8 @@ class SayOnce(logging.Handler):
 
 
 def announce_waits() -> None:
-    """Say so when the first step waits for some seconds: kernels are compiled, or images that look alike are found."""
-    for name in ("aegean.nn.kernels", "aegean.data.neighbours"):
+    """Say so when a step waits for seconds: kernels are compiled, images that look alike found, clusters merged."""
+    for name in ("aegean.nn.kernels", "aegean.data.neighbours", "aegean.models.consistency"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.handlers = [SayOnce()]

@@ -1,5 +1,6 @@
 """Mini-batches as a pure function of the step, so that a resumed run needs to know nothing but its step."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Self
@@ -96,17 +97,23 @@ class Stream:
         x = as_float(self.data.images[index], self.binarize, generator)  # (n, c, h, w)
         if self.neighbours:
             drawn = torch.randint(self.neighbours, (len(index), 1), generator=generator, device=index.device)
-            other = self._alike[index].gather(1, drawn).flatten()
+            other = self.alike[index].gather(1, drawn).flatten()
             near = as_float(self.data.images[other], self.binarize, generator)
         own = step / self.steps_per_epoch
         return Batch(x, self.data.labels[index], index, own if epoch is None else epoch, near)
+
+    def all_images(self, batch_size: int = 500) -> Iterator[Tensor]:
+        """Iterate over all images in order, (n, c, h, w) in [0, 1]; drawn pixels are the same at every call."""
+        generator = torch.Generator(self.data.images.device).manual_seed(0) if self.binarize == "sample" else None
+        for images in torch.split(self.data.images, batch_size):
+            yield as_float(images, self.binarize, generator)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its data on a device, moved once and whole."""
         return replace(self, data=self.data.to(device))
 
     @cached_property
-    def _alike(self) -> Tensor:
+    def alike(self) -> Tensor:
         """Of each image the indices of those that look most like it, (n, neighbours)."""
         return nearest(self.data.images, self.neighbours).to(self.data.images.device)
 

@@ -18,9 +18,9 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError
 from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
-from aegean.models.base import Group, Phase, Shape
+from aegean.models.base import Group, Moment, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, label_switch
-from aegean.models.consistency import Consistency, changed, waiting, with_finer
+from aegean.models.consistency import Consistency, changed, merging, waiting, with_finer
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.priors import Categorical, Gaussian, Product
@@ -194,6 +194,10 @@ class CategoricalAAE(Autoencoder):
         logits, _ = self._infer(self.corrupt(x))
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")
+
+    def moments(self) -> tuple[Moment, ...]:
+        """The merging of finer categories, where the settings ask for such."""
+        return merging(self.config.consistency, self.encoder, lambda x: self._infer(x)[0])
 
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""

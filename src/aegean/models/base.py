@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from aegean.config import Config, read_yaml
-from aegean.data.stream import Batch
+from aegean.data.stream import Batch, Stream
 from aegean.errors import CheckpointError, ConfigError, UnsupportedError, did_you_mean
 from aegean.files import atomic_write
 from aegean.nn.noise import bind_rng
@@ -67,6 +67,19 @@ class Phase:
         """Whether the phase runs at this step (counted from 0)."""
         first = math.ceil(self.after * steps_per_epoch)
         return step >= first and (step - first) % self.every == 0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that a model does once, between two steps, with all training images.
+
+    Attributes:
+        after: so many epochs, which may be a fraction.
+        act: given the stream of the images.
+    """
+
+    after: float
+    act: Callable[[Stream], None]
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,10 @@ class Model(nn.Module):
     @abstractmethod
     def phases(self) -> tuple[Phase | Group, ...]:
         """Return the phases in the order in which they run on each mini-batch."""
+
+    def moments(self) -> tuple[Moment, ...]:
+        """Return what is done once between two steps; nothing, where a model does not say."""
+        return ()
 
     def all_phases(self) -> Iterator[Phase]:
         """Iterate over the phases, those inside groups too."""

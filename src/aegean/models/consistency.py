@@ -1,6 +1,8 @@
 """A term that the papers lack: the category of an image shall not change with small changes of the image."""
 
+import logging
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -9,15 +11,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from aegean.config import Config
-from aegean.data.stream import Batch
+from aegean.data.stream import Batch, Stream
 from aegean.errors import ConfigError
-from aegean.models.base import Group, Phase
+from aegean.models.base import Group, Moment, Phase
 from aegean.models.merging import FinerCategories
 from aegean.nn.augment import Affine, Jitter
 from aegean.processes import batch_mean
 
-#: Epochs before finer categories are merged in which it is counted which of them neighbours are in: as they are then.
-COUNTED = 0.5
+#: Changed copies of each image by which finer categories are merged where there are no neighbours.
+COPIES = 4
+
+_log = logging.getLogger(__name__)
 
 
 class Consistency(Config):
@@ -34,8 +38,7 @@ class Consistency(Config):
         neighbour_epochs: until when; afterwards, x' is a changed copy of x, as a few neighbours are of other classes.
         finer: the encoder has so many finer categories, which the term is about until they are merged to those of the
             model by who are neighbours, or by changed copies where there are none; five times as many do well. 0: none.
-        finer_epochs: until when; in the last half of an epoch before, it is counted which of them neighbours are
-            in. The model's other phases wait until then.
+        finer_epochs: until when; the model's other phases wait until then.
     """
 
     change: Affine | Jitter = Affine()
@@ -76,16 +79,41 @@ class Consistency(Config):
         """
         if not isinstance(encoder, FinerCategories):
             return self._loss(batch, logits, corrupt, generator)
-        if batch.epoch >= self.finer_epochs:
-            encoder.choose()
-        if encoder.merged:
+        with nullcontext() if encoder.merged else encoder.unmerged():
             return self._loss(batch, logits, corrupt, generator)
+
+    @torch.no_grad()
+    def merge(self, encoder: FinerCategories, stream: Stream, logits: Callable[[Tensor], Tensor]) -> None:
+        """Merge finer categories, once, by those of the neighbours of all training images, or of changed copies.
+
+        Args:
+            encoder: whose categories are merged.
+            stream: of the training images.
+            logits: of the finer categories, (n, c, h, w) to (n, finer), by that encoder.
+        """
+        if encoder.merged:  # by another training, whose weights this one began with
+            return
+        _log.info("Merging %d clusters to %d.", encoder.finer, encoder.categories)
+        training = encoder.training
+        encoder.eval()
         with encoder.unmerged():
-            if batch.epoch >= self.finer_epochs - COUNTED:
-                with torch.no_grad():
-                    alike = self.change.apply(batch.x, generator) if batch.near is None else batch.near
-                    encoder.count(logits(batch.x).softmax(dim=1), logits(alike).softmax(dim=1))
-            return self._loss(batch, logits, corrupt, generator)
+            own = torch.cat([logits(x).argmax(dim=1) for x in stream.all_images()])
+            if stream.neighbours:
+                others = own[stream.alike]  # (n, neighbours)
+            else:
+                generator = torch.Generator(own.device).manual_seed(0)
+                others = torch.cat(
+                    [
+                        torch.stack(
+                            [logits(self.change.apply(x, generator)).argmax(dim=1) for _ in range(COPIES)], dim=1
+                        )
+                        for x in stream.all_images()
+                    ]
+                )
+        encoder.train(training)
+        pairs = encoder.finer * own.unsqueeze(1) + others
+        counts = torch.bincount(pairs.flatten(), minlength=encoder.finer**2)
+        encoder.choose(counts.view(encoder.finer, encoder.finer))
 
     def _loss(
         self,
@@ -152,6 +180,15 @@ def waiting(consistency: Consistency | None, phases: Iterable[Phase | Group]) ->
         else:
             late.append(replace(item, phases=tuple(replace(phase, after=after) for phase in item.phases)))
     return late
+
+
+def merging(
+    consistency: Consistency | None, encoder: nn.Module, logits: Callable[[Tensor], Tensor]
+) -> tuple[Moment, ...]:
+    """Return the moment at which finer categories are merged, where there are such."""
+    if consistency is None or not isinstance(encoder, FinerCategories):
+        return ()
+    return (Moment(consistency.finer_epochs, lambda stream: consistency.merge(encoder, stream, logits)),)
 
 
 def changed(consistency: Consistency | None, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

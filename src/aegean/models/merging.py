@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-from aegean.processes import batch_mean
 
 
 class FinerCategories(nn.Module):
@@ -26,12 +23,10 @@ class FinerCategories(nn.Module):
 
     Attributes:
         category: of each finer one, (finer,); buffers are saved with the weights.
-        joint: how often an image and one that looks like it were in which two finer categories, (finer, finer).
-        merged: whether `category` was chosen by `joint`.
+        merged: whether `category` was chosen.
     """
 
     category: Tensor
-    joint: Tensor
     merged: Tensor
 
     def __init__(self, encoder: nn.Module, finer: int, categories: int, start: int = 0) -> None:
@@ -39,7 +34,6 @@ class FinerCategories(nn.Module):
         self.encoder = encoder
         self.finer, self.categories, self.start = finer, categories, start
         self.register_buffer("category", torch.arange(finer) % categories)
-        self.register_buffer("joint", torch.zeros(finer, finer))
         self.register_buffer("merged", torch.tensor(False))
         self._unmerged = False
 
@@ -66,18 +60,14 @@ class FinerCategories(nn.Module):
         outside = torch.zeros(members.shape, device=logits.device).masked_fill(~members, -torch.inf)
         return (logits.log_softmax(dim=1).unsqueeze(1) + outside).logsumexp(dim=2)
 
-    @torch.no_grad()
-    def count(self, q: Tensor, q_alike: Tensor) -> None:
-        """Add to `joint` the likeliest finer categories of images, by (n, finer), and of images that look like them."""
-        one, other = (F.one_hot(p.argmax(dim=1), self.finer).to(self.joint.dtype) for p in (q, q_alike))
-        self.joint += batch_mean(one.t() @ other / len(one))
+    def choose(self, joint: Tensor) -> None:
+        """Choose which finer categories are one.
 
-    @torch.no_grad()
-    def choose(self) -> None:
-        """Choose which finer categories are one, once."""
-        if not self.merged:
-            self.category.copy_(merge_categories(two_steps(self.joint), self.categories))
-            self.merged.fill_(True)
+        Args:
+            joint: how often an image and one that looks like it are in which two of them, (finer, finer).
+        """
+        self.category.copy_(merge_categories(two_steps(joint), self.categories))
+        self.merged.fill_(True)
 
 
 def two_steps(joint: Tensor) -> Tensor:

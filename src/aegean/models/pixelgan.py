@@ -14,10 +14,10 @@ from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
-from aegean.models.base import Group, Model, Phase, Shape
+from aegean.models.base import Group, Model, Moment, Phase, Shape
 from aegean.models.code import check_paired, code_game, confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.completion import complete
-from aegean.models.consistency import Consistency, changed, waiting, with_finer
+from aegean.models.consistency import Consistency, changed, merging, waiting, with_finer
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.nn.pixelcnn import PixelCNN
@@ -181,6 +181,10 @@ class PixelGAN(Model):
         logits = self.encoder(self.corrupt(x)).float()
         self.observe(accuracy=(logits.argmax(dim=1) == batch.y).float().mean())
         return F.cross_entropy(logits, batch.y, reduction="none")
+
+    def moments(self) -> tuple[Moment, ...]:
+        """The merging of finer categories, where the settings ask for such."""
+        return merging(self.config.consistency, self.encoder, lambda x: self.encoder(x).float())
 
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""

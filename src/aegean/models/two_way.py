@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from aegean.config import Config
 from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
-from aegean.models.base import Group, Model, Phase, Shape
+from aegean.models.base import Group, Model, Moment, Phase, Shape
 from aegean.models.code import ready_prior
-from aegean.models.consistency import Consistency, waiting, with_finer
+from aegean.models.consistency import Consistency, merging, waiting, with_finer
 from aegean.nn import DecoderConfig, DiscriminatorConfig, EncoderConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, parts_of
 
@@ -107,6 +107,10 @@ class TwoWay(Model):
             return tuple(phases)
         agree = Phase("agree", self.consistency_loss, updates=(self.encoder,))
         return (*waiting(self.config.consistency, phases), agree)
+
+    def moments(self) -> tuple[Moment, ...]:
+        """The merging of finer categories, where the settings ask for such."""
+        return merging(self.config.consistency, self.encoder, self.draw_logits)
 
     def consistency_loss(self, batch: Batch) -> Tensor:
         """Keep q(y|x) under small changes of the image, see `Consistency`; (n,) nats. Not in the paper."""

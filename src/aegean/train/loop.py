@@ -156,6 +156,7 @@ class Trainer:
         self.folder = folder
         self.streams = {name: stream.to(self.device) for name, stream in streams.items()}
         self.groups = [item if isinstance(item, Group) else _alone(item) for item in model.phases()]
+        self.moments = model.moments()
         self.phases = {phase.name: phase for group in self.groups for phase in group.phases}
         self._check_phases()
         self.parameters = {
@@ -189,6 +190,7 @@ class Trainer:
 
     def run_step(self) -> None:
         """Run every phase that is due on the next mini-batch."""
+        self._have_moments()
         self.model.train()
         epoch = self.step / self.steps_per_epoch
         batches: dict[tuple[str, int], Batch] = {}
@@ -206,6 +208,14 @@ class Trainer:
         if self.ema is not None:
             self.ema.update()
         self.step += 1
+
+    def _have_moments(self) -> None:
+        """Let the model do what is to be done before this step; all processes then have what the first one found."""
+        for moment in self.moments:
+            if self.step == math.ceil(moment.after * self.steps_per_epoch):
+                with autocast(self.device, self.precision):
+                    moment.act(self.streams["images"])
+                self.processes.copy(list(self.model.buffers()))
 
     def _run_group(self, group: Group, batch: Batch) -> None:
         with autocast(self.device, self.precision):
