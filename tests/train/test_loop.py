@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aegean.data import Splits
 from aegean.data.stream import Batch
 from aegean.errors import CheckpointError, ConfigError, TrainingError
-from aegean.models import AAE, Group, Model, Phase, create
+from aegean.models import AAE, Group, Model, Moment, Phase, create
 from aegean.models.consistency import neighbours_of
 from aegean.models.vae import VAEConfig
 from aegean.train import SGD, Adam, TrainConfig, Trainer
@@ -199,6 +199,35 @@ def test_phases_run_every_kth_step_k_times_a_step_and_after_a_warm_up(splits: Sp
     assert trainer.steps_per_epoch == 4
     assert [step for step in range(9) if "late" in ran[step]] == [5, 7]
     assert all(names.count("twice") == 2 and names.count("always") == 1 for names in ran)
+
+
+def test_a_moment_comes_once_before_its_step_and_sees_the_images(splits: Splits, tmp_path: Path) -> None:
+    had: list[tuple[int, int]] = []
+
+    class Waiting(Counting):
+        def moments(self) -> tuple[Moment, ...]:
+            return (Moment(1.1, lambda stream: had.append((len(stream.data), len(self.runs)))),)
+
+    def new() -> Trainer:
+        return Trainer(Waiting(), TrainConfig(batch_size=10, epochs=2), splits.streams(10, 6, seed=1), tmp_path)
+
+    trainer = new()
+    for _ in range(5):
+        trainer.run_step()
+    assert not had
+    before = len(trainer.model.runs)  # type: ignore[arg-type]
+    trainer.save()
+    trainer.run_step()
+    assert had == [(len(splits.train), before)]
+    trainer.run_step()
+    assert len(had) == 1
+    trainer.save()
+    for checkpoint, more in zip(list_checkpoints(tmp_path / "checkpoints"), (1, 0), strict=True):
+        resumed = new()
+        resumed.load(checkpoint)
+        had.clear()
+        resumed.run_step()
+        assert len(had) == more  # one that was not had yet is not lost
 
 
 class Product(Model):

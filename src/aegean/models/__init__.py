@@ -8,7 +8,7 @@ from aegean.config import Config
 from aegean.models.aae import AAE, AAEConfig
 from aegean.models.aae_categorical import CategoricalAAE, CategoricalAAEConfig
 from aegean.models.ali import ALI, ALIConfig
-from aegean.models.base import Group, Model, Phase, Shape, registry
+from aegean.models.base import Group, Model, Moment, Phase, Shape, registry
 from aegean.models.flipped_implicit import FlippedImplicitAutoencoder, FlippedImplicitAutoencoderConfig
 from aegean.models.gan import GAN, GANConfig
 from aegean.models.implicit import ImplicitAutoencoder, ImplicitAutoencoderConfig
@@ -43,6 +43,6 @@ def create(config: Config, shape: Shape, classes: int = 0, seed: int = 0, **part
 __all__ = [
     "AAE", "ALI", "GAN", "VAE", "VAEGAN", "AAEConfig", "ALIConfig", "CategoricalAAE", "CategoricalAAEConfig",
     "FlippedImplicitAutoencoder", "FlippedImplicitAutoencoderConfig", "GANConfig", "Group", "ImplicitAutoencoder",
-    "ImplicitAutoencoderConfig", "InfoGAN", "InfoGANConfig", "Model", "ModelConfig", "Phase", "PixelCNNModel",
+    "ImplicitAutoencoderConfig", "InfoGAN", "InfoGANConfig", "Model", "ModelConfig", "Moment", "Phase", "PixelCNNModel",
     "PixelCNNModelConfig", "PixelGAN", "PixelGANConfig", "Shape", "VAEConfig", "VAEGANConfig", "create", "registry",
 ]  # fmt: skip
