@@ -12,6 +12,7 @@ from aegean.data import Splits
 from aegean.data.stream import Batch, Stream
 from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
 from aegean.models import VAEConfig
+from aegean.models.consistency import Consistency
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian
 from aegean.report.build import report_content, write_report
@@ -141,6 +142,20 @@ def test_the_report_of_a_classifier_has_every_part(trained: Run) -> None:
     page = write_report(trained, baselines={"SVM": 7.0}).read_text()
     assert "A small &lt;experiment&gt;" in page
     assert "<experiment>" not in page
+
+
+def test_the_report_of_phases_that_begin_late(tmp_path: Path) -> None:
+    """With finer categories the games begin when these are merged, here after the first of two epochs."""
+    finer = Consistency(finer=30, finer_epochs=1).to_dict()
+    run = Run.create(tmp_path / "late", small(supervised=False, **{"train.epochs": 2, "model.consistency": finer}))
+    run.train()
+    content = report_content(run)
+    assert content.curves is not None
+    assert [epoch for epoch, _ in content.curves["agree"]] == [1, 2]
+    assert [epoch for epoch, _ in content.curves["confuse"]] == [2]
+    assert content.adversaries is not None
+    assert [epoch for epoch, _ in content.adversaries[0].discriminator_loss] == [2]
+    assert write_report(run).stat().st_size > 10_000
 
 
 def test_the_report_of_clusters_and_of_continuous_codes(tmp_path: Path) -> None:

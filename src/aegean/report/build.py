@@ -175,7 +175,7 @@ def _adversaries(rows: list[dict[str, Any]]) -> list[AdversaryHealth]:
             found.append(
                 AdversaryHealth(
                     name=phase,
-                    discriminator_loss=[(row["epoch"], row[phase]) for row in rows],
+                    discriminator_loss=[(row["epoch"], row[phase]) for row in rows if phase in row],
                     generator_loss=[(row["epoch"], row[opponent]) for row in rows if opponent in row],
                     real_accuracy=last[f"{phase}/real_accuracy"],
                     fake_accuracy=last[f"{phase}/fake_accuracy"],
