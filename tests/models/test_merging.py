@@ -10,7 +10,7 @@ from aegean.data import Splits
 from aegean.data.neighbours import nearest
 from aegean.data.stream import Batch, Stream
 from aegean.errors import ConfigError
-from aegean.models import create
+from aegean.models import PixelGAN, create
 from aegean.models.consistency import COPIES, Consistency, mutual_information
 from aegean.models.merging import FinerCategories, merge_categories, two_steps
 from aegean.nn.augment import Affine
@@ -253,6 +253,15 @@ def test_finer_categories_are_more_and_without_labels() -> None:
         labelled = SMALL_MODELS[name].override({"consistency.finer": 7, "consistency.finer_epochs": 1.0})
         with pytest.raises(ConfigError, match="labels say what they are"):
             create(labelled, splits.shape, 3, seed=0)
+
+
+def test_finer_categories_are_not_ignored_with_an_encoder_of_ones_own() -> None:
+    config = SMALL_MODELS["pixelgan-consistent"].override(
+        {"supervised": False, "consistency.finer": 7, "consistency.finer_epochs": 1.0}
+    )
+    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(ConfigError, match="with one of your own set it to 0"):
+        PixelGAN.create(config, (1, 8, 8), 3, encoder=own)
 
 
 def test_a_shorter_training_merges_earlier() -> None:

@@ -130,6 +130,8 @@ class PixelGAN(Model):
         self.likelihood = config.likelihood
         self.adversary = config.adversary
         self.corrupt = nn.Sequential(GaussianNoise(config.input_noise), Dropout(config.input_dropout))
+        if encoder is not None and config.consistency is not None and config.consistency.finer:
+            raise ConfigError("model.consistency.finer is of the configured encoder; with one of your own set it to 0.")
         build = partial(config.encoder.build_encoder, shape)
         self.encoder = encoder or with_finer(config.consistency, build, dim, dim, supervised=config.supervised)
         outputs = self.likelihood.outputs(shape[0])
