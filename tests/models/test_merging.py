@@ -264,6 +264,12 @@ def test_finer_categories_are_not_ignored_with_an_encoder_of_ones_own() -> None:
         PixelGAN.create(config, (1, 8, 8), 3, encoder=own)
 
 
+def test_a_training_that_would_never_merge_is_refused(splits: Splits) -> None:
+    experiment = small().override({"model": SMALL_MODELS["aae-finer"].to_dict(), "train": {"epochs": 2}})
+    with pytest.raises(ConfigError, match=r"finer_epochs=2 of train.epochs=2: .* never be merged"):
+        build_trainer(experiment, splits)
+
+
 def test_a_shorter_training_merges_earlier() -> None:
     experiment = get("aae-mnist-30-consistent").override(
         {"model.consistency.finer": 60, "model.consistency.finer_epochs": 2.0}
