@@ -79,7 +79,7 @@ def test_ambiguous_images_stand_beside_what_they_are_taken_for(run):
     (panel,) = figure.panels
     assert torch.equal(panel.images[0], some[0])
     assert len(panel.images) == 3
-    assert sorted(part.split(" ")[0] for part in panel.name.split(", ")) == ["0", "2"]
+    assert sorted(part.rsplit(" ", 1)[0] for part in panel.name.split(", ")) == ["cluster 0", "cluster 2"]
     model.draw_code = lambda x: torch.eye(3)[torch.zeros(len(x), dtype=torch.int64)]
     assert AMBIGUOUS not in [figure.title for figure in noise_figures(run, model)]
 

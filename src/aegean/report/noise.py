@@ -127,21 +127,22 @@ def ambiguous_figure(run: Run, model: TwoWay) -> list[Figure]:
     if not chosen:
         return []
     generator = torch.Generator().manual_seed(0)
+    kind = "class" if model.supervised else "cluster"
     panels = []
     for index in chosen:
         counts = drawn[index].bincount()
         seen = counts.argsort(descending=True)[: int((counts > 0).sum())]
         z = model.prior.sample(len(seen), labels=seen, generator=generator)
         samples = apply(model, lambda part: model.decode(part, generator), z, run.precision)
-        name = ", ".join(f"{int(k)} ({int(counts[k])})" for k in seen)
+        name = ", ".join(f"{kind} {int(k)} ({int(counts[k])})" for k in seen)
         original: Tensor = as_float(images[index : index + 1], run.splits.binarize, torch.Generator().manual_seed(0))
         panels.append(ImageRow(name, torch.cat((original, samples))))
     return [
         Figure(
             title="Ambiguous images",
-            caption="The first image of a row is a held-out image whose cluster depends on the draw of the noise "
-            f"in its posterior. The clusters that {CATEGORY_DRAWS} draws gave stand beside it, with how often, and a "
-            "sample of each.",
+            caption=f"The first image of a row is a held-out image whose {kind} depends on the draw of the noise "
+            f"in its posterior. What {CATEGORY_DRAWS} draws gave stands beside it, with how often, and a sample of "
+            "each.",
             panels=panels,
             columns=max(len(panel.images) for panel in panels),
         )
