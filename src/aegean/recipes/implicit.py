@@ -12,7 +12,7 @@ from aegean.models import ImplicitAutoencoderConfig
 from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig, StridedEncoderConfig
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian
-from aegean.recipes.consistent import LARGE, consistent, taught_faster, with_neighbours
+from aegean.recipes.consistent import LARGE, consistent, merged, taught_faster, with_neighbours
 from aegean.recipes.games import falling_rates
 
 #: Of 13,000 faces, a fourth of MNIST's images.
@@ -237,6 +237,11 @@ def implicit_mnist_30_neighbours() -> Experiment:
     return with_neighbours(_consistent(implicit_mnist_30(), LARGE))
 
 
+def implicit_mnist_30_merged() -> Experiment:
+    """30 clusters merged from a hundred finer categories after three epochs; seven have games."""
+    return merged(implicit_mnist_30_neighbours(), finer=100, epochs=3)
+
+
 def implicit_mnist_100_neighbours() -> Experiment:
     """100 labels with the consistency term, linked by neighbours."""
     return with_neighbours(_consistent(implicit_mnist_100()))
@@ -270,5 +275,6 @@ RECIPES = (
     implicit_mnist_100,
     implicit_svhn_1000,
     implicit_mnist_30_neighbours,
+    implicit_mnist_30_merged,
     implicit_mnist_100_neighbours,
 )
