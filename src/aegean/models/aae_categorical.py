@@ -20,7 +20,7 @@ from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Moment, Phase, Shape
 from aegean.models.code import confusion_loss, discriminator_loss, label_switch
-from aegean.models.consistency import Consistency, changed, merging, waiting, with_finer
+from aegean.models.consistency import Consistency, changed, merging, with_agreement, with_finer
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.priors import Categorical, Gaussian, Product
@@ -142,9 +142,7 @@ class CategoricalAAE(Autoencoder):
         ]
         if self.config.content == "classified":
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
-        phases = waiting(self.config.consistency, phases)
-        if self.config.consistency is not None:
-            phases.append(Phase("agree", self.consistency_loss, updates=(self.encoder,)))
+        phases = with_agreement(self.config.consistency, phases, self.encoder, self.consistency_loss)
         if self.heads is not None:
             phases.append(Phase("separate", self.separation_loss, updates=(self.heads,)))
         return tuple(phases)

@@ -167,19 +167,33 @@ def with_finer(
     return FinerCategories(build(outputs + more), consistency.finer, categories, start)
 
 
-def waiting(consistency: Consistency | None, phases: Iterable[Phase | Group]) -> list[Phase | Group]:
-    """Return phases that begin when finer categories are merged; as they are, where there are none.
+def with_agreement(
+    consistency: Consistency | None,
+    phases: Iterable[Phase | Group],
+    encoder: nn.Module,
+    loss: Callable[[Batch], Tensor],
+) -> list[Phase | Group]:
+    """Return a model's phases and, where the settings ask for it, the one of the term of consistency after them.
 
-    Until then a category is a few finer ones by chance, and a game that is played with those spoils the finer ones.
+    Phases begin when finer categories are merged. Until then a category is a few finer ones by chance, and a game that
+    is played with those spoils the finer ones.
+
+    Args:
+        consistency: the settings.
+        phases: of the model.
+        encoder: what the term teaches.
+        loss: the term, of a batch, (n,).
     """
-    after = 0.0 if consistency is None else consistency.finer_epochs
+    if consistency is None:
+        return list(phases)
+    after = consistency.finer_epochs
     late: list[Phase | Group] = []
     for item in phases:
         if isinstance(item, Phase):
             late.append(replace(item, after=after))
         else:
             late.append(replace(item, phases=tuple(replace(phase, after=after) for phase in item.phases)))
-    return late
+    return [*late, Phase("agree", loss, updates=(encoder,))]
 
 
 def merging(

@@ -17,7 +17,7 @@ from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Moment, Phase, Shape
 from aegean.models.code import check_paired, code_game, confusion_loss, discriminator_loss, label_switch, ready_prior
 from aegean.models.completion import complete
-from aegean.models.consistency import Consistency, changed, merging, waiting, with_finer
+from aegean.models.consistency import Consistency, changed, merging, with_agreement, with_finer
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
 from aegean.nn.noise import Dropout, GaussianNoise
 from aegean.nn.pixelcnn import PixelCNN
@@ -151,10 +151,7 @@ class PixelGAN(Model):
             phases.append(code_game(self, "labelled", "-pairs"))
         if self.config.supervised:
             phases.append(Phase("classify", self.classification_loss, updates=(self.encoder,), stream="labelled"))
-        phases = waiting(self.config.consistency, phases)
-        if self.config.consistency is not None:
-            phases.append(Phase("agree", self.consistency_loss, updates=(self.encoder,)))
-        return tuple(phases)
+        return tuple(with_agreement(self.config.consistency, phases, self.encoder, self.consistency_loss))
 
     def draw_code(self, x: Tensor) -> Tensor:
         """Sample z = f(x, n), (n, c, h, w) to (n, d): softmax probabilities under a categorical prior."""

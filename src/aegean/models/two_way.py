@@ -17,7 +17,7 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.models.base import Group, Model, Moment, Phase, Shape
 from aegean.models.code import ready_prior
-from aegean.models.consistency import Consistency, merging, waiting, with_finer
+from aegean.models.consistency import Consistency, merging, with_agreement, with_finer
 from aegean.nn import DecoderConfig, DiscriminatorConfig, EncoderConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Prior, PriorConfig, parts_of
 
@@ -103,10 +103,7 @@ class TwoWay(Model):
 
     def with_agreement(self, phases: Iterable[Phase | Group]) -> tuple[Phase | Group, ...]:
         """Return a model's phases, and the one of `consistency_loss` where the settings ask for it."""
-        if self.config.consistency is None:
-            return tuple(phases)
-        agree = Phase("agree", self.consistency_loss, updates=(self.encoder,))
-        return (*waiting(self.config.consistency, phases), agree)
+        return tuple(with_agreement(self.config.consistency, phases, self.encoder, self.consistency_loss))
 
     def moments(self) -> tuple[Moment, ...]:
         """The merging of finer categories, where the settings ask for such."""
