@@ -1,11 +1,14 @@
 """Which figures a model gets, and what is in them."""
 
+import base64
+import io
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from aegean.data import as_float
@@ -14,7 +17,8 @@ from aegean.models import AAEConfig, CategoricalAAEConfig, PixelGANConfig, VAECo
 from aegean.priors import Categorical, Empirical, Gaussian, GaussianMixture, SwissRoll
 from aegean.report import ImageRow, ReportContent, figures, render_report
 from aegean.report.build import _adversaries
-from aegean.report.figures import code_map, nearest, paper_figures
+from aegean.report.figures import code_map, nearest, nearest_figure, paper_figures
+from aegean.report.pictures import figure_panels
 from conftest import SMALL, SMALL_MODELS, make_splits
 
 COPIED, MANIFOLD, WALK = "Drawn or copied?", "The manifold", "A walk along the swiss roll"
@@ -252,6 +256,19 @@ def test_every_row_of_samples_is_compared(run, samples):
     (figure,) = paper_figures(run, build(SMALL_MODELS["aae"], run), rows)
     shown = torch.cat([panel.images[: len(panel.images) // 2] for panel in figure.panels])
     torch.testing.assert_close(shown, torch.cat([row.images[:3] for row in rows]))
+
+
+@pytest.mark.parametrize("each", [[6, 6, 6], [11], [3], [20]])
+def test_each_sample_stands_above_the_training_image_nearest_to_it(run, each):
+    """Copies of training images are over themselves, in the last and shorter rows, too."""
+    parts = torch.split(as_float(run.splits.train.images), [*each, len(run.splits.train) - sum(each)])[:-1]
+    figure = nearest_figure(run, [ImageRow(str(k), part) for k, part in enumerate(parts)])
+    for _, shown in figure_panels(figure)["panels"]:
+        image = Image.open(io.BytesIO(base64.b64decode(shown.source.partition(",")[2])))
+        pixels = np.asarray(image.convert("RGB"))
+        height = run.splits.shape[1]
+        assert len(pixels) // height == 2
+        assert (pixels[:height] == pixels[-height:]).all()
 
 
 def test_figures_are_the_same_at_every_call(run):

@@ -17,10 +17,12 @@ class ImageRow:
     Attributes:
         name: of the kind.
         images: floats in [0, 1] or uint8, shape `(n, c, h, w)`; so are all images below.
+        in_row: how many of them go into a row of a figure, if fewer than its columns.
     """
 
     name: str
     images: Array
+    in_row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

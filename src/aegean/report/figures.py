@@ -122,7 +122,7 @@ def domains_figure(run: Run, model: Model, prior: Empirical) -> list[Figure]:
 
 def _one_above_the_other(above: Tensor, below: Tensor) -> list[ImageRow]:
     pairs = zip(torch.split(above, COLUMNS), torch.split(below, COLUMNS), strict=True)
-    return [ImageRow("", torch.cat(pair)) for pair in pairs]
+    return [ImageRow("", torch.cat(pair), in_row=len(pair[0])) for pair in pairs]  # the last pair may be shorter
 
 
 def gaussian_manifold(run: Run, model: Model, prior: Gaussian) -> Figure:

@@ -74,7 +74,7 @@ def figure_panels(figure: Figure) -> dict[str, Any]:
     for panel in shown:
         alt = ": ".join(filter(None, (f"{len(panel.images)} images", figure.title, panel.name)))
         room = PANEL_WIDTH if beside else ROW_WIDTH
-        panels.append((panel.name, picture(panel.images, figure.columns, figure.columns, alt, room)))
+        panels.append((panel.name, picture(panel.images, panel.in_row or figure.columns, figure.columns, alt, room)))
     layout = "beside" if beside else "strips" if named else "plain"
     return {"title": figure.title, "caption": figure.caption, "panels": panels, "layout": layout}
 
