@@ -1,6 +1,6 @@
 """Images and their labels in memory: uint8 at rest (vectors: float32), float32 in [0, 1] at work."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -150,6 +150,23 @@ def as_float(images: Tensor, binarize: Binarize = None, generator: torch.Generat
     if binarize == "sample":
         return (torch.rand(x.shape, generator=generator, device=x.device) < x).float()
     return x
+
+
+def in_batches(
+    images: Tensor, batch_size: int = 500, device: torch.device | str = "cpu", binarize: Binarize = None
+) -> Iterator[Tensor]:
+    """Iterate over all images in order, as float32 in [0, 1] on a device.
+
+    Args:
+        images: uint8, or float32, which stays as it is, (n, ...).
+        batch_size: images at a time.
+        device: where they are wanted.
+        binarize: of uint8 images; see `as_float`. `"sample"` draws the same at every call.
+    """
+    generator = torch.Generator(device).manual_seed(0) if binarize == "sample" else None
+    for part in torch.split(images, batch_size):
+        x = part.to(device)
+        yield as_float(x, binarize, generator) if x.dtype == torch.uint8 else x
 
 
 def as_uint8(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aegean.data.images import Binarize, ImageData, as_float
+from aegean.data.images import Binarize, ImageData, as_float, in_batches
 from aegean.data.neighbours import nearest
 from aegean.errors import ConfigError
 
@@ -104,9 +104,7 @@ class Stream:
 
     def all_images(self, batch_size: int = 500) -> Iterator[Tensor]:
         """Iterate over all images in order, (n, c, h, w) in [0, 1]; drawn pixels are the same at every call."""
-        generator = torch.Generator(self.data.images.device).manual_seed(0) if self.binarize == "sample" else None
-        for images in torch.split(self.data.images, batch_size):
-            yield as_float(images, self.binarize, generator)
+        return in_batches(self.data.images, batch_size, self.data.images.device, self.binarize)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same stream with its data on a device, moved once and whole."""

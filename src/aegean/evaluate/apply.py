@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from aegean.data.images import Binarize, as_float
+from aegean.data.images import Binarize, in_batches
 from aegean.models.base import Model
 from aegean.train.precision import autocast
 
@@ -39,21 +39,13 @@ def apply(
     """
     parts = []
     done = 0
-    for x in batches(images, batch_size, model.device, binarize):
+    for x in in_batches(images, batch_size, model.device, binarize):
         with evaluation(model), autocast(model.device, dtype):
             parts.append(task(x).float().cpu())
         done += len(x)
         if progress:
             progress(done)
     return torch.cat(parts)
-
-
-def batches(images: Tensor, batch_size: int, device: torch.device, binarize: Binarize = None) -> Iterator[Tensor]:
-    """Iterate over images as float32 in [0, 1] on a device; a random binarisation is the same at every call."""
-    generator = torch.Generator(device).manual_seed(0) if binarize == "sample" else None
-    for part in torch.split(images, batch_size):
-        x = part.to(device)
-        yield as_float(x, binarize, generator) if x.dtype == torch.uint8 else x
 
 
 @contextmanager

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aegean.data import Splits
-from aegean.data.images import Binarize, ImageData
+from aegean.data.images import Binarize, ImageData, in_batches
 from aegean.data.stream import Stream
 from aegean.errors import DataError, UnsupportedError
-from aegean.evaluate.apply import Advance, batches
+from aegean.evaluate.apply import Advance
 from aegean.evaluate.classification import Array, as_labels
 from aegean.models import Model
 from aegean.nn import ConvEncoderConfig, MLPConfig
@@ -154,4 +154,4 @@ def classify(network: nn.Module, images: Tensor, binarize: Binarize = None) -> T
         binarize: how uint8 images are made black and white.
     """
     device = next(network.parameters()).device
-    return torch.cat([network(x).float().softmax(dim=1).cpu() for x in batches(images, 500, device, binarize)])
+    return torch.cat([network(x).float().softmax(dim=1).cpu() for x in in_batches(images, 500, device, binarize)])
