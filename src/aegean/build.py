@@ -31,12 +31,12 @@ def build_trainer(
     settings = experiment.train
     model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
     consistency = consistency_of(experiment.model)
-    if consistency is not None and consistency.finer_epochs >= experiment.train.epochs:
+    if consistency is not None and consistency.finer_epochs >= settings.epochs:
         raise ConfigError(
-            f"model.consistency.finer_epochs={consistency.finer_epochs:g} of train.epochs={experiment.train.epochs}: "
+            f"model.consistency.finer_epochs={consistency.finer_epochs:g} of train.epochs={settings.epochs}: "
             "finer categories would never be merged, and the other phases never begin; set it to about a quarter."
         )
-    if experiment.starts > 1 and consistency_of(experiment.model) is None:
+    if experiment.starts > 1 and consistency is None:
         raise ConfigError(
             f"starts is {experiment.starts}, and they are compared by what model.consistency asks for, but this model "
             "has none; set starts=1."

@@ -88,6 +88,8 @@ def test_binarised_models_see_binary_images() -> None:
     model = create(SMALL_MODELS["pixelgan-supervised"], (1, 8, 8), 3, seed=0)
     seen = apply(model, lambda x: x, splits.test.images, binarize="threshold")
     assert torch.equal(seen, (splits.test.images > 127).float())
+    floats = apply(model, lambda x: x, splits.test.images.float() / 255, binarize="threshold")  # as in training
+    assert torch.equal(floats, seen)
     drawn = [apply(model, lambda x: x, splits.test.images, binarize="sample", batch_size=5) for _ in range(2)]
     assert torch.equal(drawn[0], drawn[1])
     assert set(drawn[0].unique().tolist()) == {0.0, 1.0}

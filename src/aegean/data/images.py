@@ -158,15 +158,14 @@ def in_batches(
     """Iterate over all images in order, as float32 in [0, 1] on a device.
 
     Args:
-        images: uint8, or float32, which stays as it is, (n, ...).
+        images: uint8, or float32 in [0, 1], (n, ...).
         batch_size: images at a time.
         device: where they are wanted.
-        binarize: of uint8 images; see `as_float`. `"sample"` draws the same at every call.
+        binarize: see `as_float`; `"sample"` draws the same at every call.
     """
     generator = torch.Generator(device).manual_seed(0) if binarize == "sample" else None
     for part in torch.split(images, batch_size):
-        x = part.to(device)
-        yield as_float(x, binarize, generator) if x.dtype == torch.uint8 else x
+        yield as_float(part.to(device), binarize, generator)
 
 
 def as_uint8(x: Tensor) -> Tensor:

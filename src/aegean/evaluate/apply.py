@@ -30,7 +30,7 @@ def apply(
         task: one of its methods, such as `model.encode`.
         images: (n, c, h, w), uint8, or float32 in [0, 1].
         dtype: number format of network passes.
-        binarize: how uint8 images are made black and white; must be what the model was trained with.
+        binarize: how images are made black and white; must be what the model was trained with.
         batch_size: images at a time.
         progress: called with the number of images done.
 

@@ -151,7 +151,7 @@ def classify(network: nn.Module, images: Tensor, binarize: Binarize = None) -> T
     Args:
         network: what `train_classifier` returned.
         images: uint8, or float32 in [0, 1], (n, c, h, w).
-        binarize: how uint8 images are made black and white.
+        binarize: how images are made black and white.
     """
     device = next(network.parameters()).device
     return torch.cat([network(x).float().softmax(dim=1).cpu() for x in in_batches(images, 500, device, binarize)])
