@@ -41,8 +41,13 @@ def build_trainer(
             f"starts is {experiment.starts}, and they are compared by what model.consistency asks for, but this model "
             "has none; set starts=1."
         )
-    neighbours = neighbours_of(experiment.model)
-    streams = splits.streams(settings.batch_size, settings.labelled_batch_size, experiment.seed, neighbours)
+    streams = splits.streams(
+        settings.batch_size,
+        settings.labelled_batch_size,
+        experiment.seed,
+        neighbours_of(experiment.model),
+        0 if consistency is None else consistency.batch_size,
+    )
     likelihood = getattr(model, "likelihood", None)
     if isinstance(likelihood, Likelihood):  # streams of a user's own may hold anything
         for stream in streams.values():

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from aegean.data import neighbours
-from aegean.data.neighbours import BLOCK, nearest
+from aegean.data.neighbours import AT_LEAST, BLOCK, nearest
 from aegean.data.stream import Stream
 from aegean.errors import ConfigError
 from conftest import make_splits
@@ -36,7 +36,7 @@ def test_large_images_and_many_blocks() -> None:
 
 
 def test_the_same_images_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams that differ in labels share what was found; other images and other counts do not."""
+    """Streams that differ in labels share what was found, and so do fewer neighbours; other images and more do not."""
     searched = []
 
     def search(data: torch.Tensor, count: int) -> torch.Tensor:
@@ -48,10 +48,13 @@ def test_the_same_images_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> N
     for labelled in (data, data.without_labels(torch.tensor([0, 3]))):
         stream = Stream(labelled, 6, 0, neighbours=2)
         stream.batch(0)
-    assert searched == [2]
-    nearest(data.images, 1)
+    assert searched == [AT_LEAST]
+    assert nearest(data.images, 1).shape == (len(data), 1)
+    assert searched == [AT_LEAST]
     nearest(data.images.clone(), 2)
-    assert searched == [2, 1, 2]
+    nearest(data.images[:9].clone(), 2)  # of nine images there are eight others
+    nearest(data.images, AT_LEAST + 1)
+    assert searched == [AT_LEAST, AT_LEAST, 8, AT_LEAST + 1]
 
 
 @pytest.mark.parametrize("count", [-1, 0])

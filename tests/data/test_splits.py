@@ -132,6 +132,17 @@ def test_streams_and_binarization():
     assert sorted(unlabelled.streams(50, 4, seed=0)) == ["images"]
 
 
+def test_pairs_may_come_in_mini_batches_of_their_own():
+    splits = SplitSettings(labels_per_class=0, test=0).split(some_data(n=240))
+    streams = splits.streams(batch_size=50, labelled_batch_size=4, seed=0, neighbours=3, pairs=80)
+    assert sorted(streams) == ["images", "pairs"]
+    images, pairs = (streams[name].batch(0) for name in ("images", "pairs"))
+    assert len(images.x) == 50
+    assert images.near is None
+    assert len(pairs.x) == len(pairs.near) == 80
+    assert not set(images.index.tolist()) <= set(pairs.index.tolist())  # another order
+
+
 def test_labels_that_training_must_not_see_are_not_in_the_streams():
     splits = SplitSettings(labels_per_class=2, test=0).split(some_data())
     batch = splits.streams(batch_size=90, labelled_batch_size=6, seed=0)["images"].batch(0)

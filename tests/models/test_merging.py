@@ -1,8 +1,11 @@
 """Finer categories, and how they are merged."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aegean.build import build_trainer
 from aegean.choose import with_epochs
@@ -11,8 +14,8 @@ from aegean.data.neighbours import nearest
 from aegean.data.stream import Batch, Stream
 from aegean.errors import ConfigError
 from aegean.models import PixelGAN, create
-from aegean.models.consistency import COPIES, Consistency, mutual_information
-from aegean.models.merging import FinerCategories, merge_categories, two_steps
+from aegean.models.consistency import COPIES, NEIGHBOURS, Consistency, mutual_information
+from aegean.models.merging import FinerCategories, merge_categories, merge_pairs, move_categories, two_steps
 from aegean.nn.augment import Affine
 from aegean.recipes import get
 from conftest import SMALL_MODELS, make_splits, small
@@ -24,6 +27,11 @@ def random_joint(k: int, seed: int) -> Tensor:
     return torch.rand(k, k, generator=torch.Generator().manual_seed(seed)) ** 4
 
 
+def normalised(joint: Tensor) -> Tensor:
+    p = (joint + joint.t()).double()
+    return p / p.sum()
+
+
 def information(p: Tensor) -> float:
     """I(y; y') of a joint distribution, in nats."""
     independent = p.sum(0, keepdim=True) * p.sum(1, keepdim=True)
@@ -32,8 +40,7 @@ def information(p: Tensor) -> float:
 
 def naive_merging(joint: Tensor, count: int) -> set[frozenset[int]]:
     """Try all pairs, and keep the one after which most information is left."""
-    p = (joint + joint.t()).double()
-    p, groups = p / p.sum(), [frozenset({index}) for index in range(len(joint))]
+    p, groups = normalised(joint), [frozenset({index}) for index in range(len(joint))]
     while len(groups) > count:
         tried = []
         for a in range(len(groups)):
@@ -57,7 +64,49 @@ def as_groups(category: Tensor) -> set[frozenset[int]]:
 def test_each_merger_loses_least_information(k: int, seed: int) -> None:
     joint = random_joint(k, seed)
     for count in range(1, k + 1):
-        assert as_groups(merge_categories(joint, count)) == naive_merging(joint, count)
+        assert as_groups(merge_pairs(normalised(joint), count)) == naive_merging(joint, count)
+
+
+def left(joint: Tensor, chosen: Tensor, count: int) -> float:
+    """The information that is left in groups."""
+    summed = functional.one_hot(chosen, count).double()
+    return information(summed.t() @ normalised(joint) @ summed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_move_of_one_category_leaves_more_information(seed: int) -> None:
+    joint = random_joint(9, seed)
+    chosen = merge_categories(joint, 3)
+    most = left(joint, chosen, 3)
+    assert sorted(chosen.unique().tolist()) == [0, 1, 2]
+    for index in range(9):
+        for group in range(3):
+            other = chosen.clone()
+            other[index] = group
+            assert left(joint, other, 3) <= most + 1e-9
+
+
+def test_moves_mend_what_was_cheap_early() -> None:
+    """Of all ways to group them, the best is found where pair by pair it is not."""
+    better, best = 0, 0
+    for seed in range(20):
+        joint = random_joint(6, seed)
+        pairs = merge_pairs(normalised(joint), 3)
+        moved = move_categories(normalised(joint), pairs)
+        every = (torch.tensor(chosen) for chosen in itertools.product(range(3), repeat=6) if len(set(chosen)) == 3)
+        most = max(left(joint, chosen, 3) for chosen in every)
+        gained = left(joint, moved, 3) - left(joint, pairs, 3)
+        assert gained >= -1e-12
+        better += gained > 1e-6
+        best += left(joint, moved, 3) > most - 1e-9
+    assert better >= 5
+    assert best >= 15
+
+
+def test_a_group_of_one_keeps_it_and_one_group_has_all() -> None:
+    joint = normalised(random_joint(5, seed=0))
+    assert torch.equal(move_categories(joint, torch.arange(5)), torch.arange(5))
+    assert torch.equal(move_categories(joint, torch.zeros(5, dtype=torch.int64)), torch.zeros(5, dtype=torch.int64))
 
 
 def test_categories_of_images_that_look_alike_are_merged_and_numbered_in_order() -> None:
@@ -78,8 +127,7 @@ def test_finer_categories_that_no_image_has_are_no_obstacle() -> None:
 def test_two_steps_are_a_walk_over_neighbours() -> None:
     joint = random_joint(5, seed=0)
     joint[3] = joint[:, 3] = 0  # no image has this one
-    p = (joint + joint.t()).double()
-    p /= p.sum()
+    p = normalised(joint)
     expected = torch.zeros(5, 5, dtype=torch.float64)
     for a in range(5):
         for via in (0, 1, 2, 4):
@@ -173,7 +221,8 @@ def test_what_merges_categories_are_those_of_all_images_and_their_neighbours(nei
     with encoder.unmerged():
         own = encoder(images).argmax(dim=1)
         if neighbours:
-            others = own[nearest(splits.train.images, 3)]
+            assert len(images) > NEIGHBOURS
+            others = own[nearest(splits.train.images, NEIGHBOURS)]  # more than link images in training
         else:
             generator = torch.Generator().manual_seed(0)
             changed = [consistency.change.apply(images, generator) for _ in range(COPIES)]
@@ -262,6 +311,31 @@ def test_finer_categories_are_not_ignored_with_an_encoder_of_ones_own() -> None:
     own = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     with pytest.raises(ConfigError, match="with one of your own set it to 0"):
         PixelGAN.create(config, (1, 8, 8), 3, encoder=own)
+
+
+def test_the_term_may_have_larger_mini_batches_than_the_games(splits: Splits) -> None:
+    model = SMALL_MODELS["flipped-implicit-finer"].override(
+        {"consistency.batch_size": 24, "consistency.neighbours": 2, "consistency.neighbour_epochs": 1.0}
+    )
+    train = {"epochs": 3, "batch_size": 6}
+    trainer = build_trainer(small().override({"model": model.to_dict(), "train": train}), splits)
+    seen: dict[str, set[tuple[int, bool]]] = {}
+    for group in trainer.groups:
+        forward = group.forward
+        names = " ".join(phase.name for phase in group.phases)
+
+        def watched(batch: Batch, forward=forward, names=names) -> object:  # type: ignore[no-untyped-def]
+            seen.setdefault(names, set()).add((len(batch.x), batch.near is not None))
+            return forward(batch)
+
+        object.__setattr__(group, "forward", watched)
+    trainer.fit()
+    assert seen.pop("agree") == {(24, True)}
+    assert seen
+    assert all(sizes == {(6, False)} for sizes in seen.values())
+    encoder = trainer.model.get_submodule("encoder")
+    assert isinstance(encoder, FinerCategories)
+    assert encoder.merged
 
 
 def test_a_training_that_would_never_merge_is_refused(splits: Splits) -> None:

@@ -11,9 +11,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 _log = logging.getLogger(__name__)
 
-#: What was found for images that are still in memory, by how many neighbours: trainings that differ in labels alone, as
-#: those of cross-validation, look once.
-_found: MutableMapping[Tensor, dict[int, Tensor]] = WeakTensorKeyDictionary()
+#: What was found for images that are still in memory: trainings that differ in labels alone, as those of
+#: cross-validation, look once.
+_found: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+#: At least so many are looked for, which takes as long as fewer: some of them link images, all say what is merged.
+AT_LEAST = 20
 
 #: Principal components that distances are measured on, images at a time, and the side that larger ones are reduced to.
 COMPONENTS, BLOCK, SIDE = 50, 2000, 32
@@ -36,10 +38,9 @@ def nearest(data: Tensor, count: int) -> Tensor:
         Indices, int64, shape (n, count), on the CPU.
 
     """
-    found = _found.setdefault(data, {})
-    if count not in found:
-        found[count] = _search(data, count)
-    return found[count]
+    if data not in _found or _found[data].shape[1] < count:
+        _found[data] = _search(data, min(max(count, AT_LEAST), len(data) - 1))
+    return _found[data][:, :count]
 
 
 def _search(data: Tensor, count: int) -> Tensor:

@@ -94,7 +94,9 @@ class Splits:
         """The training images with all labels that are known, those too that training does not see; to judge by."""
         return replace(self.train, labels=self.train_truth)
 
-    def streams(self, batch_size: int, labelled_batch_size: int, seed: int, neighbours: int = 0) -> dict[str, Stream]:
+    def streams(
+        self, batch_size: int, labelled_batch_size: int, seed: int, neighbours: int = 0, pairs: int = 0
+    ) -> dict[str, Stream]:
         """Return the mini-batches of training.
 
         Args:
@@ -102,16 +104,20 @@ class Splits:
             labelled_batch_size: of the labelled images.
             seed: of the order.
             neighbours: the pool's mini-batches come with one of so many images that look alike, for each image.
+            pairs: not the pool's, but those of a stream of its own of so many images a mini-batch. 0: the pool's.
 
         Returns:
-            `"images"`, the pool, and `"labelled"`, the labelled images, if there are any.
+            `"images"`, the pool; `"labelled"`, the labelled images, if there are any; and `"pairs"`, the pool in other
+            mini-batches, if they are asked for.
 
         Raises:
             ConfigError: there are fewer images than neighbours.
         """
         whole = len(self.pool) == len(self.train)
         images = self.train if whole else self.train.subset(self.pool)
-        streams = {"images": Stream(images, batch_size, seed, "images", self.binarize, neighbours)}
+        streams = {"images": Stream(images, batch_size, seed, "images", self.binarize, 0 if pairs else neighbours)}
+        if pairs:
+            streams["pairs"] = Stream(images, pairs, seed, "pairs", self.binarize, neighbours)
         if len(self.labelled):
             labelled = self.train.subset(self.labelled)
             streams["labelled"] = Stream(labelled, labelled_batch_size, seed, "labelled", self.binarize)

@@ -113,7 +113,11 @@ class Stream:
     @cached_property
     def alike(self) -> Tensor:
         """Of each image the indices of those that look most like it, (n, neighbours)."""
-        return nearest(self.data.images, self.neighbours).to(self.data.images.device)
+        return self.nearest(self.neighbours)
+
+    def nearest(self, count: int) -> Tensor:
+        """Return, of each image, the indices of the others that look most like it, (n, count), nearest first."""
+        return nearest(self.data.images, min(count, len(self.data) - 1)).to(self.data.images.device)
 
 
 @lru_cache(maxsize=8)

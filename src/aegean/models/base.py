@@ -49,7 +49,8 @@ class Phase:
             nats where the loss is a likelihood. The loop takes the mean.
         updates: the networks whose weights this phase changes, and no others.
         stream: `"images"` (all training images, label -1 where none is known) or `"labelled"` (the labelled ones
-            alone, in a cycle; an epoch is always a pass over the images).
+            alone, in a cycle; an epoch is always a pass over the images), or `"pairs"` (all of them in mini-batches of
+            another size, see `Consistency.batch_size`).
         every: run at every so many steps.
         repeat: run so many times a step, each time on new images.
         after: first run after so many epochs, which may be a fraction (warm-up of the other phases).

@@ -20,6 +20,9 @@ from aegean.processes import batch_mean
 
 #: Changed copies of each image by which finer categories are merged where there are no neighbours.
 COPIES = 4
+#: Neighbours of each image by which they are merged, or as many as link images where these are more. Of a rare kind,
+#: the first few are of that kind itself; what is beyond says which class it belongs to.
+NEIGHBOURS = 20
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +42,9 @@ class Consistency(Config):
         finer: the encoder has so many finer categories, which the term is about until they are merged to those of the
             model by who are neighbours, or by changed copies where there are none; five times as many do well. 0: none.
         finer_epochs: until when; the model's other phases wait until then.
+        batch_size: images of a mini-batch of this term. Information is told badly by a mini-batch that holds but one or
+            two images of each category, and some models' games fail with larger ones. 0: as many as of the other
+            phases, and the same images.
     """
 
     change: Affine | Jitter = Affine()
@@ -47,6 +53,7 @@ class Consistency(Config):
     neighbour_epochs: float = Field(default=0.0, ge=0)
     finer: int = Field(default=0, ge=0)
     finer_epochs: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _both_or_none(self) -> "Consistency":
@@ -98,8 +105,8 @@ class Consistency(Config):
         encoder.eval()
         with encoder.unmerged():
             own = torch.cat([logits(x).argmax(dim=1) for x in stream.all_images()])
-            if stream.neighbours:
-                others = own[stream.alike]  # (n, neighbours)
+            if self.neighbours:
+                others = own[stream.nearest(max(self.neighbours, NEIGHBOURS))]  # (n, neighbours)
             else:
                 generator = torch.Generator(own.device).manual_seed(0)
                 others = torch.cat(
@@ -193,7 +200,8 @@ def with_agreement(
             late.append(replace(item, after=after))
         else:
             late.append(replace(item, phases=tuple(replace(phase, after=after) for phase in item.phases)))
-    return [*late, Phase("agree", loss, updates=(encoder,))]
+    stream = "pairs" if consistency.batch_size else "images"
+    return [*late, Phase("agree", loss, updates=(encoder,), stream=stream)]
 
 
 def merging(

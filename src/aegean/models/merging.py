@@ -10,6 +10,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+#: Nats that a move must gain, lest rounding moves a category back and forth.
+GAIN = 1e-12
 
 
 class FinerCategories(nn.Module):
@@ -88,10 +92,11 @@ def two_steps(joint: Tensor) -> Tensor:
 
 
 def merge_categories(joint: Tensor, count: int) -> Tensor:
-    """Merge categories pair by pair, each time those two by which the least information is lost.
+    """Merge categories so that much information is left of what those of two images that look alike tell of each other.
 
-    That is the agglomerative information bottleneck (Slonim and Tishby, 1999) on what the categories of two images that
-    look alike tell of each other, I(y; y').
+    They are merged pair by pair, each time those two by which the least of I(y; y') is lost (the agglomerative
+    information bottleneck; Slonim and Tishby, 1999). Then each is moved to where most is left, as long as that helps
+    (the sequential one; Slonim, Friedman and Tishby, 2002): what was cheap early is a mistake once groups are large.
 
     Args:
         joint: how often two such images are in which two categories, (k, k), not negative; made symmetric.
@@ -102,6 +107,20 @@ def merge_categories(joint: Tensor, count: int) -> Tensor:
     """
     p = joint.double().cpu()
     p = (p + p.t()) / (p + p.t()).sum()
+    return _numbered(move_categories(p, merge_pairs(p, count)))
+
+
+def merge_pairs(p: Tensor, count: int) -> Tensor:
+    """Merge the two categories by which the least information is lost, until `count` are left.
+
+    Args:
+        p: symmetric joint distribution, (k, k), float64.
+        count: 1 to k.
+
+    Returns:
+        The new category of each, (k,), int64, 0 to count - 1.
+    """
+    p = p.clone()
     groups = [[index] for index in range(len(p))]
     while len(groups) > count:
         a, b = _cheapest(p)
@@ -111,9 +130,52 @@ def merge_categories(joint: Tensor, count: int) -> Tensor:
         p = p[kept][:, kept]
         groups[a] += groups.pop(b)
     chosen = torch.empty(sum(map(len, groups)), dtype=torch.int64)
-    for number, group in enumerate(sorted(groups, key=min)):
+    for number, group in enumerate(groups):
         chosen[group] = number
     return chosen
+
+
+def move_categories(p: Tensor, chosen: Tensor) -> Tensor:
+    """Move one category after the other to the group with which most information is left, until none moves.
+
+    Args:
+        p: symmetric joint distribution, (k, k), float64.
+        chosen: the group of each category, (k,), int64, 0 to n - 1; a group of one keeps it.
+
+    Returns:
+        The groups after all moves, (k,), int64.
+    """
+    chosen = chosen.clone()
+    groups = int(chosen.max()) + 1
+    places = torch.arange(groups)
+    moved = groups > 1
+    while moved:
+        moved = False
+        for index in range(len(p)):
+            other = chosen.clone()
+            other[index] = groups  # out of all groups, in a last row of its own
+            members = functional.one_hot(other, groups + 1).double()
+            apart = members.t() @ p @ members  # (groups + 1, groups + 1)
+            joint = apart[:groups, :groups].repeat(groups, 1, 1)  # joint[g]: with it in group g
+            joint[places, places] += apart[groups, :groups]
+            joint[places, :, places] += apart[:groups, groups]
+            joint[places, places, places] += apart[groups, groups]
+            left = _information(joint)
+            own, best = int(chosen[index]), int(left.argmax())
+            if left[best] > left[own] + GAIN:
+                chosen[index], moved = best, True
+    return chosen
+
+
+def _numbered(chosen: Tensor) -> Tensor:
+    """Number groups in the order of their first members."""
+    firsts = list(dict.fromkeys(chosen.tolist()))
+    return torch.tensor([firsts.index(group) for group in chosen.tolist()])
+
+
+def _information(p: Tensor) -> Tensor:
+    """I(y; y') in nats of symmetric joint distributions, (n, k, k) to (n,)."""
+    return _plogp(p).sum(dim=(1, 2)) - 2 * _plogp(p.sum(dim=2)).sum(dim=1)
 
 
 def _cheapest(p: Tensor) -> tuple[int, int]:

@@ -125,7 +125,8 @@ class Trainer:
     Args:
         model: created with `Model.create`, so that it owns its noise.
         config: how to train.
-        streams: `"images"`, and `"labelled"` where a phase reads it. An epoch is one pass over the images.
+        streams: `"images"`, and `"labelled"` and `"pairs"` where a phase reads them. An epoch is one pass over the
+            images.
         folder: the run's folder, for checkpoints and `metrics.jsonl`; None writes nothing.
         processes: those that train this model together, each with its rows of every mini-batch. All have the same
             model and streams; one of them has the folder.
