@@ -283,12 +283,14 @@ def test_rows_that_cannot_be_shared_equally_are_refused() -> None:
     splits = make_splits()
     model = create(SMALL_MODELS["pixelgan-supervised"], splits.shape, splits.classes)
     for sizes, sentence in (
-        ((20, 9), r"train\.batch_size is 20, which 3 processes cannot share equally; set it to 18 or 21"),
-        ((21, 2), r"train\.labelled_batch_size is 2, which 3 processes cannot share equally; set it to 3\."),
+        ((20, 9, 0), r"train\.batch_size is 20, which 3 processes cannot share equally; set it to 18 or 21"),
+        ((21, 2, 0), r"train\.labelled_batch_size is 2, which 3 processes cannot share equally; set it to 3\."),
+        ((21, 3, 31), r"model\.consistency\.batch_size is 31, which 3 processes cannot share equally; set it to 30 or"),
     ):
         config = TrainConfig(batch_size=sizes[0], labelled_batch_size=sizes[1], device="cpu")
         with pytest.raises(ConfigError, match=sentence):
-            Trainer(model, config, splits.streams(*sizes, seed=0), processes=Processes(0, 3))
+            streams = splits.streams(*sizes[:2], seed=0, pairs=sizes[2])
+            Trainer(model, config, streams, processes=Processes(0, 3))
 
 
 def draws(rows: int) -> list[Tensor]:

@@ -27,6 +27,9 @@ PATIENCE = timedelta(days=2)
 #: Bytes of a text that the first process tells the others.
 MAX_TEXT = 16_384
 
+#: The settings of those streams whose batch size is not `train.batch_size`.
+BATCH_SIZES = {"labelled": "train.labelled_batch_size", "pairs": "model.consistency.batch_size"}
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -53,7 +56,7 @@ class Processes:
         """
         for stream in streams:
             if stream.batch_size % self.size:
-                setting = "train.labelled_batch_size" if stream.name == "labelled" else "train.batch_size"
+                setting = BATCH_SIZES.get(stream.name, "train.batch_size")
                 lower = stream.batch_size // self.size * self.size
                 near = " or ".join(str(size) for size in (lower, lower + self.size) if size)
                 raise ConfigError(
