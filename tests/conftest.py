@@ -1,6 +1,7 @@
 """Small models and made data that several test files share."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -34,6 +35,9 @@ from aegean.priors import Categorical, Gaussian, GaussianMixture, Product, Unifo
 from aegean.train import TrainConfig
 
 os.environ["AEGEAN_CACHE"] = "off"  # tests leave nothing in the user's cache
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would the commands that tests start, which wait for it to end them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = MLPConfig(widths=(16,))
 _ENCODER = ConvEncoderConfig(stages=((2, 3, 4),), batch_norm="hidden")

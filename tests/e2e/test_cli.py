@@ -189,7 +189,10 @@ def test_the_explorer_answers_until_ctrl_c(home: Path) -> None:
         with urllib.request.urlopen(f"{url}session", timeout=60) as reply:  # noqa: S310 - as tested above
             about = json.load(reply)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        try:
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or leaving the block would wait for ever
     assert len(about["points"]) == 50
     assert (process.returncode, errors) == (0, "")
     assert output.strip() == "ended"
@@ -331,7 +334,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(home: Path) -> None:
         while not (home / "long" / "metrics.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=120)
+        try:
+            output, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Go on with: aegean resume long" in output
     assert list((home / "long" / "checkpoints").glob("step-*"))
