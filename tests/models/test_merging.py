@@ -319,6 +319,7 @@ def test_the_term_may_have_larger_mini_batches_than_the_games(splits: Splits) ->
     )
     train = {"epochs": 3, "batch_size": 6}
     trainer = build_trainer(small().override({"model": model.to_dict(), "train": train}), splits)
+    assert trainer.streams["pairs"].data is trainer.streams["images"].data  # in memory, and searched, once
     seen: dict[str, set[tuple[int, bool]]] = {}
     for group in trainer.groups:
         forward = group.forward

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,7 +155,8 @@ class Trainer:
         self.model = model.to(self.device)
         self.config = config
         self.folder = folder
-        self.streams = {name: stream.to(self.device) for name, stream in streams.items()}
+        moved = {id(stream.data): stream.data.to(self.device) for stream in streams.values()}  # shared ones once
+        self.streams = {name: replace(stream, data=moved[id(stream.data)]) for name, stream in streams.items()}
         self.groups = [item if isinstance(item, Group) else _alone(item) for item in model.phases()]
         self.moments = model.moments()
         self.phases = {phase.name: phase for group in self.groups for phase in group.phases}
