@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Whole(Config):
 
 
 @given(st.integers(), st.lists(st.integers()), st.floats(min_value=1e-9, max_value=1e9), st.none() | st.text())
+@example(0, [], 1.0, "\x85")  # line breaks of YAML's
+@example(0, [], 1.0, "a\u2028b\u2029")
 @settings(max_examples=40, deadline=None)
 def test_round_trip_through_yaml(width: int, heights: list[int], rate: float, name: str | None) -> None:
     for part in (Small(width=width), Large(heights=tuple(heights), rate=rate)):

@@ -50,7 +50,7 @@ class Config(BaseModel, metaclass=_ExplainErrors):
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML, in the order of its fields."""
-        text: str = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+        text: str = yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         return text
 
     @classmethod
@@ -146,6 +146,18 @@ def read_yaml(path: str | Path) -> object:
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: not a text file.") from None
     return _load_yaml(text, where=str(file))
+
+
+class _Dumper(yaml.SafeDumper):
+    """A safe dumper that escapes those line breaks of YAML that would be read as spaces if written as they are."""
+
+
+def _escaped(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(character in "\x85\u2028\u2029" for character in text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _escaped)
 
 
 class _Loader(yaml.SafeLoader):
