@@ -59,8 +59,8 @@ def implicit_mnist_5d() -> Experiment:
 def implicit_svhn_150d() -> Experiment:
     """Figure 3b: a 150-D code and no noise on SVHN.
 
-    With DCGAN's small weights at first, what the discriminator's first layer sees of a code is sixteen times what it
-    sees of differences between images, and it stays at chance.
+    With DCGAN's small weights at first, the discriminator's first layer sees far more of a code than of an image; with
+    a 150-D code of faces it stayed at chance.
     """
     widths = (64, 128, 256)
     encoder = StridedEncoderConfig(widths=widths, kernel=4, batch_norm="all")
