@@ -166,6 +166,50 @@ def test_a_real_sample_that_shall_pass_for_fake_is_a_fake_one_that_shall_pass_fo
     torch.testing.assert_close(adversary.generator_loss_of_real(logits), adversary.generator_loss(mirrored))
 
 
+# A divergence whose discriminator learns by the logistic loss
+
+
+@pytest.mark.parametrize("kind", ["kl", "reverse-kl"])
+def test_the_logistic_discriminator_of_a_divergence_finds_the_same_log_ratio(kind):
+    """On three points, whose best logit is exact for both: the generators' losses are then those of the dual form."""
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.1, 0.3, 0.6])
+    adversary, logits = Adversary(loss=kind, ratio="logistic"), torch.zeros(3, requires_grad=True)
+    pairs = torch.cartesian_prod(torch.arange(3), torch.arange(3)).T
+    optimizer = SGD([logits], lr=1.0)
+    for _ in range(2000):
+        loss = (p[pairs[0]] * q[pairs[1]] * adversary.discriminator_loss(*logits[pairs])).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.testing.assert_close(logits.detach(), (p / q).log(), atol=1e-3, rtol=1e-3)
+    assert adversary.estimates_density_ratio
+
+
+@pytest.mark.parametrize("kind", ["kl", "reverse-kl"])
+def test_only_the_discriminator_of_a_divergence_learns_by_the_logistic_loss(kind):
+    dual, logistic = Adversary(loss=kind), Adversary(loss=kind, ratio="logistic")
+    real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(logistic.discriminator_loss(real, fake), Adversary().discriminator_loss(real, fake))
+    assert torch.equal(logistic.generator_loss(fake), dual.generator_loss(fake))
+    assert torch.equal(logistic.generator_loss_of_real(real), dual.generator_loss_of_real(real))
+    assert logistic.chance_level == pytest.approx((2 * LN2, dual.chance_level[1]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("non-saturating", "learns so anyway"),
+        ("minimax", "learns so anyway"),
+        ("jensen-shannon", "learns so anyway"),
+        ("least-squares", "learns no ratio"),
+        ("wasserstein", "learns no ratio"),
+    ],
+)
+def test_another_way_to_the_ratio_is_refused_where_it_would_change_nothing(kind, reason):
+    with pytest.raises(ConfigError, match=f"ratio 'logistic'.*{kind}.*{reason}"):
+        Adversary(loss=kind, ratio="logistic")
+
+
 # R1
 
 

@@ -43,6 +43,10 @@ class Adversary(Config):
 
     Attributes:
         loss: which of these.
+        ratio: how the discriminator of `"kl"` and `"reverse-kl"` learns the log-ratio: by the `"dual"` form above, whose
+            exponential makes strong discriminators forget all but a few samples, or by the `"logistic"` loss of
+            `"non-saturating"`, which has the same best logit (Poole et al., 2016). The generator's loss is the
+            divergence's with both.
         r1: γ of the penalty γ/2 |∇D(real)|² on the discriminator (R1 of Mescheder et al., 2018); may be
             annealed.
         instance_noise: standard deviation of Gaussian noise added to all inputs of the discriminator, real
@@ -52,8 +56,18 @@ class Adversary(Config):
     loss: Literal["non-saturating", "minimax", "least-squares", "wasserstein", "jensen-shannon", "kl", "reverse-kl"] = (
         "non-saturating"
     )
+    ratio: Literal["dual", "logistic"] = "dual"
     r1: Scheduled = 0.0
     instance_noise: Scheduled = 0.0
+
+    @model_validator(mode="after")
+    def _has_another_way_to_the_ratio(self) -> Self:
+        if self.ratio == "logistic" and self.loss not in ("kl", "reverse-kl"):
+            raise ValueError(
+                f"ratio 'logistic' is for the losses 'kl' and 'reverse-kl'; leave it out for {self.loss!r}, whose "
+                f"discriminator {'learns so anyway' if self.estimates_density_ratio else 'learns no ratio'}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _is_never_negative(self) -> Self:
@@ -78,7 +92,7 @@ class Adversary(Config):
         real, fake = _flat(real_logits), _flat(fake_logits)
         if real.shape != fake.shape:
             raise ConfigError(f"Real and fake logits must be as many; found {len(real)} and {len(fake)}.")
-        match self.loss:
+        match "non-saturating" if self.ratio == "logistic" else self.loss:
             case "non-saturating" | "minimax":
                 return softplus(-real) + softplus(fake)
             case "least-squares":
@@ -205,19 +219,8 @@ class Adversary(Config):
         Its output is then the same for all samples: logit 0, or 1/2 for least squares. A critic's constant
         may be any; it is taken as 0.
         """
-        match self.loss:
-            case "non-saturating":
-                return 2.0 * math.log(2.0), math.log(2.0)
-            case "minimax":
-                return 2.0 * math.log(2.0), -math.log(2.0)
-            case "least-squares":
-                return 0.25, 0.125
-            case "wasserstein" | "jensen-shannon":
-                return 0.0, 0.0
-            case "kl":
-                return 0.0, -1.0
-            case "reverse-kl":
-                return 0.0, 1.0
+        logit = torch.full((1,), self.boundary)
+        return self.discriminator_loss(logit, logit).item(), self.generator_loss(logit).item()
 
     @property
     def estimates_density_ratio(self) -> bool:
