@@ -186,13 +186,44 @@ def test_the_logistic_discriminator_of_a_divergence_finds_the_same_log_ratio(kin
 
 
 @pytest.mark.parametrize("kind", ["kl", "reverse-kl"])
-def test_only_the_discriminator_of_a_divergence_learns_by_the_logistic_loss(kind):
+def test_that_discriminator_has_the_loss_of_the_original_game(kind):
     dual, logistic = Adversary(loss=kind), Adversary(loss=kind, ratio="logistic")
     real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
     assert torch.equal(logistic.discriminator_loss(real, fake), Adversary().discriminator_loss(real, fake))
-    assert torch.equal(logistic.generator_loss(fake), dual.generator_loss(fake))
     assert torch.equal(logistic.generator_loss_of_real(real), dual.generator_loss_of_real(real))
-    assert logistic.chance_level == pytest.approx((2 * LN2, dual.chance_level[1]))
+    zero = torch.zeros(4)
+    assert logistic.discriminator_loss(zero, zero).tolist() == pytest.approx([logistic.chance_level[0]] * 4)
+    assert logistic.generator_loss(zero).tolist() == pytest.approx([logistic.chance_level[1]] * 4)
+
+
+def test_the_generator_of_the_reverse_divergence_has_the_dual_loss_with_both_discriminators():
+    fake = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    losses = [Adversary(loss="reverse-kl", ratio=ratio).generator_loss(fake) for ratio in ("dual", "logistic")]
+    assert torch.equal(*losses)
+
+
+def test_the_generator_of_kl_weighs_samples_by_their_ratio_over_its_mean():
+    fake = torch.randn(50, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = Adversary(loss="kl", ratio="logistic").generator_loss(fake)
+    assert loss.shape == (50,)
+    (gradient,) = torch.autograd.grad(loss.mean(), fake)
+    weights = fake.detach().double().exp()
+    torch.testing.assert_close(gradient.double(), -weights / weights.sum(), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(loss[7].double(), -weights.mean().log(), rtol=1e-5, atol=1e-6)
+    # Where the mean ratio is 1, as of the best discriminator, this is the gradient of the dual form.
+    fake = (fake - weights.mean().log()).detach().float().requires_grad_()
+    ours, dual = (
+        torch.autograd.grad(Adversary(loss="kl", ratio=ratio).generator_loss(fake).mean(), fake)[0]
+        for ratio in ("logistic", "dual")
+    )
+    torch.testing.assert_close(ours, dual, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("level", [-1000.0, -30.0, 30.0, 1000.0])
+def test_the_generator_of_kl_has_a_gradient_however_sure_a_logistic_discriminator_is(level):
+    fake = torch.tensor([0.0, 1.0, 1.0]).add(level).requires_grad_()
+    (gradient,) = torch.autograd.grad(Adversary(loss="kl", ratio="logistic").generator_loss(fake).mean(), fake)
+    torch.testing.assert_close(gradient, -torch.tensor([0.0, 1.0, 1.0]).softmax(0))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 
 from aegean.config import Config
 from aegean.errors import ConfigError
+from aegean.processes import all_rows, batch_mean
 from aegean.schedules import Scheduled, is_never_negative, value_at
 
 
@@ -43,10 +44,11 @@ class Adversary(Config):
 
     Attributes:
         loss: which of these.
-        ratio: how the discriminator of `"kl"` and `"reverse-kl"` learns the log-ratio: by the `"dual"` form above, whose
-            exponential makes strong discriminators forget all but a few samples, or by the `"logistic"` loss of
-            `"non-saturating"`, which has the same best logit (Poole et al., 2016). The generator's loss is the
-            divergence's with both.
+        ratio: how the discriminator of `"kl"` and `"reverse-kl"` learns the log-ratio: by the `"dual"` form above, or
+            by the `"logistic"` loss of `"non-saturating"`, which has the same best logit (Poole et al., 2016) and no
+            exponential that a few samples rule. The generator's loss is as above, but for `"kl"`
+            -log(mean of exp(fake) over the mini-batch) (Donsker and Varadhan's form of the same divergence): that mean
+            is 1 for the true ratio, and where all fakes are surely such, exp(fake) alone has no gradient.
         r1: γ of the penalty γ/2 |∇D(real)|² on the discriminator (R1 of Mescheder et al., 2018); may be
             annealed.
         instance_noise: standard deviation of Gaussian noise added to all inputs of the discriminator, real
@@ -131,7 +133,7 @@ class Adversary(Config):
             case "jensen-shannon":
                 loss = math.log(2.0) - softplus(fake)
             case "kl":
-                loss = -_exp(fake)
+                loss = -_log_mean_exp(fake) if self.ratio == "logistic" else -_exp(fake)
             case "reverse-kl":
                 loss = 1.0 - fake
         return loss
@@ -232,6 +234,12 @@ def _exp(x: Tensor) -> Tensor:
     """Return exp(x) up to x = 10, and the tangent of that point beyond."""
     below = x.clamp(max=10.0)
     return below.exp() * (1.0 + x - below)
+
+
+def _log_mean_exp(x: Tensor) -> Tensor:
+    """Return the logarithm of the mean of exp(x) over the mini-batch, n times."""
+    highest = all_rows(x.detach()).amax()
+    return (batch_mean((x - highest).exp().mean()).log() + highest).expand(len(x))
 
 
 def _flat(logits: Tensor) -> Tensor:
