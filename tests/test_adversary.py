@@ -241,6 +241,32 @@ def test_another_way_to_the_ratio_is_refused_where_it_would_change_nothing(kind,
         Adversary(loss=kind, ratio="logistic")
 
 
+# The warm-up
+
+
+@pytest.mark.parametrize("kind", ["minimax", *DIVERGENCES])
+def test_until_the_end_of_the_warm_up_the_generator_has_the_non_saturating_loss(kind):
+    adversary, first, later = Adversary(loss=kind, warm_up=1.5), Adversary(), Adversary(loss=kind)
+    real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    for epoch, expected in ((0.0, first), (1.49, first), (1.5, later), (7.0, later)):
+        assert torch.equal(adversary.generator_loss(fake, epoch), expected.generator_loss(fake))
+        assert torch.equal(adversary.generator_loss_of_real(real, epoch), expected.generator_loss_of_real(real))
+    assert torch.equal(adversary.generator_loss(fake), later.generator_loss(fake))
+    assert torch.equal(adversary.discriminator_loss(real, fake), later.discriminator_loss(real, fake))
+
+
+@pytest.mark.parametrize("kind", ["non-saturating", "least-squares", "wasserstein"])
+def test_a_warm_up_is_refused_where_it_would_change_nothing_or_the_logits_are_no_log_ratios(kind):
+    with pytest.raises(ConfigError, match=f"leave it out for '{kind}'"):
+        Adversary(loss=kind, warm_up=1.0)
+
+
+def test_a_warm_up_is_finite_and_not_negative():
+    for epochs in (-1.0, math.inf, math.nan):
+        with pytest.raises(ConfigError, match="warm_up"):
+            Adversary(loss="kl", warm_up=epochs)
+
+
 # R1
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -49,6 +49,9 @@ class Adversary(Config):
             exponential that a few samples rule. The generator's loss is as above, but for `"kl"`
             -log(mean of exp(fake) over the mini-batch) (Donsker and Varadhan's form of the same divergence): that mean
             is 1 for the true ratio, and where all fakes are surely such, exp(fake) alone has no gradient.
+        warm_up: epochs at first in which the generator has the loss of `"non-saturating"`: `"minimax"`,
+            `"jensen-shannon"` and `"kl"` give fakes that are surely such hardly a gradient, and at first all are. For
+            games whose best logit is the log-ratio.
         r1: γ of the penalty γ/2 |∇D(real)|² on the discriminator (R1 of Mescheder et al., 2018); may be
             annealed.
         instance_noise: standard deviation of Gaussian noise added to all inputs of the discriminator, real
@@ -59,6 +62,7 @@ class Adversary(Config):
         "non-saturating"
     )
     ratio: Literal["dual", "logistic"] = "dual"
+    warm_up: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     r1: Scheduled = 0.0
     instance_noise: Scheduled = 0.0
 
@@ -68,6 +72,15 @@ class Adversary(Config):
             raise ValueError(
                 f"ratio 'logistic' is for the losses 'kl' and 'reverse-kl'; leave it out for {self.loss!r}, whose "
                 f"discriminator {'learns so anyway' if self.estimates_density_ratio else 'learns no ratio'}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warms_up_with_the_same_logits(self) -> Self:
+        if self.warm_up and (self.loss == "non-saturating" or not self.estimates_density_ratio):
+            raise ValueError(
+                "warm_up is for 'minimax', 'jensen-shannon', 'kl' and 'reverse-kl', which begin with the "
+                f"generator's loss of 'non-saturating'; leave it out for {self.loss!r}."
             )
         return self
 
@@ -108,11 +121,12 @@ class Adversary(Config):
             case "reverse-kl":
                 return _exp(-real) - 1.0 + fake
 
-    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+    def generator_loss(self, fake_logits: Tensor, epoch: float = math.inf) -> Tensor:
         """Return the loss of the network that made the fake samples.
 
         Args:
             fake_logits: the discriminator's outputs for them, `(n,)` or `(n, 1)`.
+            epoch: the epoch, whole or fractional; by default one after the warm-up.
 
         Returns:
             float32 `(n,)`, in nats but for least squares and Wasserstein.
@@ -121,7 +135,7 @@ class Adversary(Config):
             ConfigError: the shape is another.
         """
         fake = _flat(fake_logits)
-        match self.loss:
+        match self._loss_at(epoch):
             case "non-saturating":
                 loss = softplus(-fake)
             case "minimax":
@@ -138,7 +152,7 @@ class Adversary(Config):
                 loss = 1.0 - fake
         return loss
 
-    def generator_loss_of_real(self, real_logits: Tensor) -> Tensor:
+    def generator_loss_of_real(self, real_logits: Tensor, epoch: float = math.inf) -> Tensor:
         """Return the loss of a network that had a part in the real samples and wants them taken for fake ones.
 
         That is the encoder's side where discriminators judge pairs of an image and its code (ALI; Dumoulin et al.,
@@ -146,6 +160,7 @@ class Adversary(Config):
 
         Args:
             real_logits: the discriminator's outputs for them, `(n,)` or `(n, 1)`.
+            epoch: the epoch, whole or fractional; by default one after the warm-up.
 
         Returns:
             float32 `(n,)`: the discriminator's own term with the sign turned, and -log(1 - D(real)) for
@@ -155,7 +170,7 @@ class Adversary(Config):
             ConfigError: the shape is another.
         """
         real = _flat(real_logits)
-        match self.loss:
+        match self._loss_at(epoch):
             case "non-saturating":
                 loss = softplus(real)
             case "minimax":
@@ -208,6 +223,9 @@ class Adversary(Config):
             return inputs
         noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
         return inputs + std * noise
+
+    def _loss_at(self, epoch: float) -> str:
+        return "non-saturating" if epoch < self.warm_up else self.loss
 
     @property
     def boundary(self) -> float:

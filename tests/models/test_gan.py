@@ -55,6 +55,18 @@ def test_real_and_made_images_have_batch_statistics_of_their_own() -> None:
     )
 
 
+def test_the_generator_has_the_loss_of_the_epoch_at_hand() -> None:
+    model = create(SMALL_MODELS["gan"].override({"adversary.loss": "kl", "adversary.warm_up": 2.0}), SHAPE, seed=0)
+    assert isinstance(model, GAN)
+    model.discriminator = Brightness()
+    batch = batch_of()
+    made = torch.full(batch.x.shape, 0.25)
+    logits = torch.full((12,), 2.5)
+    for epoch, expected in ((1.9, torch.nn.functional.softplus(-logits)), (2.1, -logits.exp())):
+        then = Batch(batch.x, batch.y, batch.index, epoch)
+        torch.testing.assert_close(model.confusion_loss(then, made), expected)
+
+
 def test_a_category_of_the_noise_can_be_chosen() -> None:
     prior = Product(parts=(Categorical(categories=7), Gaussian(dim=10)))
     model = create(SMALL_MODELS["gan"].override({"prior": prior.to_dict()}), SHAPE, seed=0).eval()

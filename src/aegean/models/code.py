@@ -127,12 +127,12 @@ def confusion_loss(
 ) -> Tensor:
     """Loss of the encoder as the generator of codes (n, d); returns (n,). Arguments as in `discriminator_loss`."""
     noisy = adversary.add_noise(fake, epoch, model.rng)
-    return adversary.generator_loss(discriminator(beside(noisy, condition)).float())
+    return adversary.generator_loss(discriminator(beside(noisy, condition)).float(), epoch)
 
 
 def concession_loss(model: Player, discriminator: Judge, adversary: Adversary, real: Tensor, epoch: float) -> Tensor:
     """Loss of the encoder as a maker of real pairs, see `Adversary.generator_loss_of_real`; returns (n,)."""
-    return adversary.generator_loss_of_real(discriminator(adversary.add_noise(real, epoch, model.rng)).float())
+    return adversary.generator_loss_of_real(discriminator(adversary.add_noise(real, epoch, model.rng)).float(), epoch)
 
 
 def check_r1(name: str, adversary: Adversary, discriminator: nn.Module) -> None:

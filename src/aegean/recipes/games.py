@@ -6,6 +6,9 @@ Their papers give neither rates that fall nor averaged weights, and most give no
 from aegean.schedules import Anneal
 from aegean.train import Adam, TrainConfig
 
+#: Epochs of ten in which generators of losses that saturate have the one that does not.
+WARM_UP = 2.0
+
 
 def falling_rates(epochs: int = 10, batch_size: int = 100) -> TrainConfig:
     """Adam by the rates of DCGAN (Radford et al., 2016), which fall to a tenth, and averaged weights."""

@@ -6,7 +6,7 @@ from aegean.experiment import Experiment
 from aegean.models import ALIConfig, GANConfig, InfoGANConfig
 from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Product, Uniform
-from aegean.recipes.games import falling_rates
+from aegean.recipes.games import WARM_UP, falling_rates
 from aegean.train import Adam, TrainConfig
 
 #: The networks of InfoGAN on MNIST (Chen et al., 2016, appendix C.1), of which those of the implicit autoencoder on
@@ -30,30 +30,27 @@ def gan_mnist() -> Experiment:
 
 
 def gan_mnist_kl() -> Experiment:
-    """The f-GAN of KL(data || model)."""
-    return _divergence("kl", "KL(data || model)")
+    """The f-GAN of KL(data || model), its ratio learnt by the logistic loss; it saturates, so it has a warm-up."""
+    return _divergence("KL(data || model)", Adversary(loss="kl", ratio="logistic", warm_up=WARM_UP))
 
 
 def gan_mnist_reverse_kl() -> Experiment:
-    """The f-GAN of KL(model || data)."""
-    return _divergence("reverse-kl", "KL(model || data)")
+    """The f-GAN of KL(model || data), its ratio learnt by the logistic loss."""
+    return _divergence("KL(model || data)", Adversary(loss="reverse-kl", ratio="logistic"))
 
 
 def gan_mnist_jensen_shannon() -> Experiment:
-    """The f-GAN of the Jensen-Shannon divergence."""
-    return _divergence("jensen-shannon", "the Jensen-Shannon divergence")
+    """The f-GAN of the Jensen-Shannon divergence; it saturates, so it has a warm-up."""
+    return _divergence("the Jensen-Shannon divergence", Adversary(loss="jensen-shannon", warm_up=WARM_UP))
 
 
-def _divergence(loss: str, what: str) -> Experiment:
-    """Networks without batch normalisation in the discriminator, whose output is a log-ratio to be trusted; R1."""
-    adversary = Adversary(loss=loss, r1=1.0)  # type: ignore[arg-type]
+def _divergence(what: str, adversary: Adversary) -> Experiment:
     return gan_mnist().override(
         {
-            "name": f"gan-mnist-{loss}",
+            "name": f"gan-mnist-{adversary.loss}",
             "title": f"f-GAN of {what} on MNIST",
             "source": "Nowozin et al. 2016, table 1",
             "model.adversary": adversary.to_dict(),
-            "model.discriminator.batch_norm": "none",
         }
     )
 

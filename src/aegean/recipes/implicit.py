@@ -13,7 +13,7 @@ from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig,
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian
 from aegean.recipes.consistent import LARGE, consistent, merged, taught_faster, with_neighbours
-from aegean.recipes.games import falling_rates
+from aegean.recipes.games import WARM_UP, falling_rates
 
 #: Of 13,000 faces, a fourth of MNIST's images.
 FACES_EPOCHS = 40
@@ -150,21 +150,25 @@ def _stochastic(experiment: Experiment, name: str, code: int, noise: int, figure
 
 def implicit_mnist_10d_kl() -> Experiment:
     """The divergences of the bound itself: KL(q(x, z) || r(x, z)), and KL(q(z) || p(z)), whose fake codes are q's."""
-    return _divergence("kl", "kl", "reverse-kl", "the divergences of its bound")
+    reconstruction = Adversary(loss="kl", ratio="logistic", warm_up=WARM_UP)
+    code = Adversary(loss="reverse-kl", ratio="logistic")
+    return _divergence("kl", "the divergences of its bound", reconstruction, code)
 
 
 def implicit_mnist_10d_reverse_kl() -> Experiment:
     """The reverse of both."""
-    return _divergence("reverse-kl", "reverse-kl", "kl", "the reverse divergences of its bound")
+    reconstruction = Adversary(loss="reverse-kl", ratio="logistic")
+    code = Adversary(loss="kl", ratio="logistic", warm_up=WARM_UP)
+    return _divergence("reverse-kl", "the reverse divergences of its bound", reconstruction, code)
 
 
 def implicit_mnist_10d_jensen_shannon() -> Experiment:
     """The Jensen-Shannon divergence in both games."""
-    return _divergence("jensen-shannon", "jensen-shannon", "jensen-shannon", "Jensen-Shannon divergences")
+    both = Adversary(loss="jensen-shannon", warm_up=WARM_UP)
+    return _divergence("jensen-shannon", "Jensen-Shannon divergences", both, both)
 
 
-def _divergence(name: str, reconstruction: str, code: str, what: str) -> Experiment:
-    """R1 in the place of batch normalisation: the discriminators' outputs are log-ratios that shall be trusted."""
+def _divergence(name: str, what: str, reconstruction: Adversary, code: Adversary) -> Experiment:
     return implicit_mnist_10d().override(
         {
             "name": f"implicit-mnist-10d-{name}",
@@ -172,9 +176,8 @@ def _divergence(name: str, reconstruction: str, code: str, what: str) -> Experim
             "source": "Implicit Autoencoders, section 2 and appendix B; Nowozin et al. 2016",
             "row": "extended",
             "protocols": ["bits-back"],
-            "model.discriminator.batch_norm": "none",
-            "model.adversary": Adversary(loss=reconstruction, r1=1.0).to_dict(),  # type: ignore[arg-type]
-            "model.code_adversary": Adversary(loss=code, r1=1.0).to_dict(),  # type: ignore[arg-type]
+            "model.adversary": reconstruction.to_dict(),
+            "model.code_adversary": code.to_dict(),
         }
     )
 
