@@ -186,44 +186,13 @@ def test_the_logistic_discriminator_of_a_divergence_finds_the_same_log_ratio(kin
 
 
 @pytest.mark.parametrize("kind", ["kl", "reverse-kl"])
-def test_that_discriminator_has_the_loss_of_the_original_game(kind):
+def test_only_that_discriminator_has_the_loss_of_the_original_game(kind):
     dual, logistic = Adversary(loss=kind), Adversary(loss=kind, ratio="logistic")
     real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
     assert torch.equal(logistic.discriminator_loss(real, fake), Adversary().discriminator_loss(real, fake))
+    assert torch.equal(logistic.generator_loss(fake), dual.generator_loss(fake))
     assert torch.equal(logistic.generator_loss_of_real(real), dual.generator_loss_of_real(real))
-    zero = torch.zeros(4)
-    assert logistic.discriminator_loss(zero, zero).tolist() == pytest.approx([logistic.chance_level[0]] * 4)
-    assert logistic.generator_loss(zero).tolist() == pytest.approx([logistic.chance_level[1]] * 4)
-
-
-def test_the_generator_of_the_reverse_divergence_has_the_dual_loss_with_both_discriminators():
-    fake = torch.randn(50, generator=torch.Generator().manual_seed(0))
-    losses = [Adversary(loss="reverse-kl", ratio=ratio).generator_loss(fake) for ratio in ("dual", "logistic")]
-    assert torch.equal(*losses)
-
-
-def test_the_generator_of_kl_weighs_samples_by_their_ratio_over_its_mean():
-    fake = torch.randn(50, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    loss = Adversary(loss="kl", ratio="logistic").generator_loss(fake)
-    assert loss.shape == (50,)
-    (gradient,) = torch.autograd.grad(loss.mean(), fake)
-    weights = fake.detach().double().exp()
-    torch.testing.assert_close(gradient.double(), -weights / weights.sum(), rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(loss[7].double(), -weights.mean().log(), rtol=1e-5, atol=1e-6)
-    # Where the mean ratio is 1, as of the best discriminator, this is the gradient of the dual form.
-    fake = (fake - weights.mean().log()).detach().float().requires_grad_()
-    ours, dual = (
-        torch.autograd.grad(Adversary(loss="kl", ratio=ratio).generator_loss(fake).mean(), fake)[0]
-        for ratio in ("logistic", "dual")
-    )
-    torch.testing.assert_close(ours, dual, rtol=1e-5, atol=1e-8)
-
-
-@pytest.mark.parametrize("level", [-1000.0, -30.0, 30.0, 1000.0])
-def test_the_generator_of_kl_has_a_gradient_however_sure_a_logistic_discriminator_is(level):
-    fake = torch.tensor([0.0, 1.0, 1.0]).add(level).requires_grad_()
-    (gradient,) = torch.autograd.grad(Adversary(loss="kl", ratio="logistic").generator_loss(fake).mean(), fake)
-    torch.testing.assert_close(gradient, -torch.tensor([0.0, 1.0, 1.0]).softmax(0))
+    assert logistic.chance_level == pytest.approx((2 * LN2, dual.chance_level[1]))
 
 
 @pytest.mark.parametrize(
@@ -239,6 +208,57 @@ def test_the_generator_of_kl_has_a_gradient_however_sure_a_logistic_discriminato
 def test_another_way_to_the_ratio_is_refused_where_it_would_change_nothing(kind, reason):
     with pytest.raises(ConfigError, match=f"ratio 'logistic'.*{kind}.*{reason}"):
         Adversary(loss=kind, ratio="logistic")
+
+
+# The logarithm of what saturates
+
+SATURATING = ("minimax", "jensen-shannon", "kl")
+
+
+@pytest.mark.parametrize("kind", SATURATING)
+def test_the_logarithm_of_a_generators_term_divides_its_gradient_by_the_terms_mean(kind):
+    adversary, fake = (
+        Adversary(loss=kind, logarithmic=True),
+        torch.randn(50, generator=torch.Generator().manual_seed(0)),
+    )
+    fake = fake.double().requires_grad_()
+    term = fake.exp() if kind == "kl" else (1 + fake.exp()).log() / LN2
+    (expected,) = torch.autograd.grad(-term.mean().log(), fake)
+    logits = fake.detach().float().requires_grad_()
+    loss = adversary.generator_loss(logits)
+    torch.testing.assert_close(loss, -term.mean().log().float().expand(50))
+    torch.testing.assert_close(torch.autograd.grad(loss.mean(), logits)[0], expected.float())
+    (plain,) = torch.autograd.grad(Adversary(loss=kind).generator_loss(logits).mean(), logits)
+    torch.testing.assert_close(plain / plain.sum(), (expected / expected.sum()).float())
+
+
+@pytest.mark.parametrize("level", [-1000.0, -30.0, 30.0, 1000.0])
+@pytest.mark.parametrize("kind", SATURATING)
+def test_with_the_logarithm_a_generator_learns_however_sure_the_discriminator_is(kind, level):
+    fake = torch.tensor([0.0, 1.0, 1.0]).add(level).requires_grad_()
+    loss = Adversary(loss=kind, logarithmic=True).generator_loss(fake)
+    assert loss.isfinite().all()
+    (gradient,) = torch.autograd.grad(loss.mean(), fake)
+    assert (gradient < 0).all()
+    if kind == "kl" or level < 0:
+        torch.testing.assert_close(gradient, -torch.tensor([0.0, 1.0, 1.0]).softmax(0), rtol=1e-4, atol=0)
+    else:  # softplus is a straight line there
+        torch.testing.assert_close(gradient, torch.full((3,), -1 / level / 3), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("kind", SATURATING)
+def test_the_logarithm_is_the_generators_alone_and_0_at_chance(kind):
+    plain, logarithmic = Adversary(loss=kind), Adversary(loss=kind, logarithmic=True)
+    real, fake = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(logarithmic.discriminator_loss(real, fake), plain.discriminator_loss(real, fake))
+    assert torch.equal(logarithmic.generator_loss_of_real(real), plain.generator_loss_of_real(real))
+    assert logarithmic.chance_level == pytest.approx((plain.chance_level[0], 0.0))
+
+
+@pytest.mark.parametrize("kind", ["non-saturating", "least-squares", "wasserstein", "reverse-kl"])
+def test_a_logarithm_of_what_does_not_saturate_is_refused(kind):
+    with pytest.raises(ConfigError, match=f"logarithmic is for.*out for '{kind}'"):
+        Adversary(loss=kind, logarithmic=True)
 
 
 # The warm-up

@@ -46,9 +46,11 @@ class Adversary(Config):
         loss: which of these.
         ratio: how the discriminator of `"kl"` and `"reverse-kl"` learns the log-ratio: by the `"dual"` form above, or
             by the `"logistic"` loss of `"non-saturating"`, which has the same best logit (Poole et al., 2016) and no
-            exponential that a few samples rule. The generator's loss is as above, but for `"kl"`
-            -log(mean of exp(fake) over the mini-batch) (Donsker and Varadhan's form of the same divergence): that mean
-            is 1 for the true ratio, and where all fakes are surely such, exp(fake) alone has no gradient.
+            exponential that a few samples rule. The generator's loss is that above.
+        logarithmic: the generator of `"minimax"`, `"jensen-shannon"` or `"kl"` minimises -log(mean of softplus(fake) /
+            log 2) or -log(mean of exp(fake)), over the mini-batch, in place of minus these means: the minimum is the
+            same, and the gradient, divided by the mean, does not vanish where all fakes are surely such. That of `"kl"`
+            is Donsker and Varadhan's form of the divergence.
         warm_up: epochs at first in which the generator has the loss of `"non-saturating"`: `"minimax"`,
             `"jensen-shannon"` and `"kl"` give fakes that are surely such hardly a gradient, and at first all are. For
             games whose best logit is the log-ratio.
@@ -62,6 +64,7 @@ class Adversary(Config):
         "non-saturating"
     )
     ratio: Literal["dual", "logistic"] = "dual"
+    logarithmic: bool = False
     warm_up: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     r1: Scheduled = 0.0
     instance_noise: Scheduled = 0.0
@@ -72,6 +75,15 @@ class Adversary(Config):
             raise ValueError(
                 f"ratio 'logistic' is for the losses 'kl' and 'reverse-kl'; leave it out for {self.loss!r}, whose "
                 f"discriminator {'learns so anyway' if self.estimates_density_ratio else 'learns no ratio'}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _saturates(self) -> Self:
+        if self.logarithmic and self.loss not in ("minimax", "jensen-shannon", "kl"):
+            raise ValueError(
+                "logarithmic is for 'minimax', 'jensen-shannon' and 'kl', whose generators' gradients vanish; leave it "
+                f"out for {self.loss!r}."
             )
         return self
 
@@ -138,6 +150,10 @@ class Adversary(Config):
         match self._loss_at(epoch):
             case "non-saturating":
                 loss = softplus(-fake)
+            case "kl" if self.logarithmic:
+                loss = -_log_mean_exp(fake)
+            case "minimax" | "jensen-shannon" if self.logarithmic:
+                loss = math.log(math.log(2.0)) - _log_mean_exp(_log_softplus(fake))
             case "minimax":
                 loss = -softplus(fake)
             case "least-squares":
@@ -147,7 +163,7 @@ class Adversary(Config):
             case "jensen-shannon":
                 loss = math.log(2.0) - softplus(fake)
             case "kl":
-                loss = -_log_mean_exp(fake) if self.ratio == "logistic" else -_exp(fake)
+                loss = -_exp(fake)
             case "reverse-kl":
                 loss = 1.0 - fake
         return loss
@@ -258,6 +274,11 @@ def _log_mean_exp(x: Tensor) -> Tensor:
     """Return the logarithm of the mean of exp(x) over the mini-batch, n times."""
     highest = all_rows(x.detach()).amax()
     return (batch_mean((x - highest).exp().mean()).log() + highest).expand(len(x))
+
+
+def _log_softplus(x: Tensor) -> Tensor:
+    """Return log(softplus(x)), which is x to float32's precision below -15."""
+    return torch.where(x < -15.0, x, softplus(x.clamp(min=-15.0)).log())
 
 
 def _flat(logits: Tensor) -> Tensor:

@@ -345,7 +345,7 @@ def across_rows(x: Tensor) -> list[Tensor]:
         Categorical(categories=3, stratified=True).sample(len(x), labels, rng),
         torch.multinomial(x.softmax(dim=1), 2, generator=rng),
         mutual_information(x.softmax(dim=1), x.flip(1).softmax(dim=1)).expand(len(x)),
-        Adversary(loss="kl", ratio="logistic").generator_loss(x[:, 0]),
+        Adversary(loss="kl", logarithmic=True).generator_loss(x[:, 0]),
     ]
 
 

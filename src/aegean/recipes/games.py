@@ -3,11 +3,13 @@
 Their papers give neither rates that fall nor averaged weights, and most give no schedule at all.
 """
 
+from typing import Any
+
 from aegean.schedules import Anneal
 from aegean.train import Adam, TrainConfig
 
-#: Epochs of ten in which generators of losses that saturate have the one that does not.
-WARM_UP = 2.0
+#: What lets the generators of losses that saturate learn; the warm-up is two epochs of ten.
+UNSATURATED: dict[str, Any] = {"logarithmic": True, "warm_up": 2.0}
 
 
 def falling_rates(epochs: int = 10, batch_size: int = 100) -> TrainConfig:

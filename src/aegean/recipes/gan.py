@@ -6,7 +6,7 @@ from aegean.experiment import Experiment
 from aegean.models import ALIConfig, GANConfig, InfoGANConfig
 from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig
 from aegean.priors import Categorical, Gaussian, Product, Uniform
-from aegean.recipes.games import WARM_UP, falling_rates
+from aegean.recipes.games import UNSATURATED, falling_rates
 from aegean.train import Adam, TrainConfig
 
 #: The networks of InfoGAN on MNIST (Chen et al., 2016, appendix C.1), of which those of the implicit autoencoder on
@@ -30,8 +30,8 @@ def gan_mnist() -> Experiment:
 
 
 def gan_mnist_kl() -> Experiment:
-    """The f-GAN of KL(data || model), its ratio learnt by the logistic loss; it saturates, so it has a warm-up."""
-    return _divergence("KL(data || model)", Adversary(loss="kl", ratio="logistic", warm_up=WARM_UP))
+    """The f-GAN of KL(data || model), its ratio learnt by the logistic loss. It saturates."""
+    return _divergence("KL(data || model)", Adversary(loss="kl", ratio="logistic", **UNSATURATED))
 
 
 def gan_mnist_reverse_kl() -> Experiment:
@@ -40,8 +40,8 @@ def gan_mnist_reverse_kl() -> Experiment:
 
 
 def gan_mnist_jensen_shannon() -> Experiment:
-    """The f-GAN of the Jensen-Shannon divergence; it saturates, so it has a warm-up."""
-    return _divergence("the Jensen-Shannon divergence", Adversary(loss="jensen-shannon", warm_up=WARM_UP))
+    """The f-GAN of the Jensen-Shannon divergence. It saturates."""
+    return _divergence("the Jensen-Shannon divergence", Adversary(loss="jensen-shannon", **UNSATURATED))
 
 
 def _divergence(what: str, adversary: Adversary) -> Experiment:

@@ -13,7 +13,7 @@ from aegean.nn import ImageDiscriminatorConfig, MLPConfig, StridedDecoderConfig,
 from aegean.nn.augment import Affine
 from aegean.priors import Categorical, Gaussian
 from aegean.recipes.consistent import LARGE, consistent, merged, taught_faster, with_neighbours
-from aegean.recipes.games import WARM_UP, falling_rates
+from aegean.recipes.games import UNSATURATED, falling_rates
 
 #: Of 13,000 faces, a fourth of MNIST's images.
 FACES_EPOCHS = 40
@@ -150,7 +150,7 @@ def _stochastic(experiment: Experiment, name: str, code: int, noise: int, figure
 
 def implicit_mnist_10d_kl() -> Experiment:
     """The divergences of the bound itself: KL(q(x, z) || r(x, z)), and KL(q(z) || p(z)), whose fake codes are q's."""
-    reconstruction = Adversary(loss="kl", ratio="logistic", warm_up=WARM_UP)
+    reconstruction = Adversary(loss="kl", ratio="logistic", **UNSATURATED)
     code = Adversary(loss="reverse-kl", ratio="logistic")
     return _divergence("kl", "the divergences of its bound", reconstruction, code)
 
@@ -158,13 +158,13 @@ def implicit_mnist_10d_kl() -> Experiment:
 def implicit_mnist_10d_reverse_kl() -> Experiment:
     """The reverse of both."""
     reconstruction = Adversary(loss="reverse-kl", ratio="logistic")
-    code = Adversary(loss="kl", ratio="logistic", warm_up=WARM_UP)
+    code = Adversary(loss="kl", ratio="logistic", **UNSATURATED)
     return _divergence("reverse-kl", "the reverse divergences of its bound", reconstruction, code)
 
 
 def implicit_mnist_10d_jensen_shannon() -> Experiment:
     """The Jensen-Shannon divergence in both games."""
-    both = Adversary(loss="jensen-shannon", warm_up=WARM_UP)
+    both = Adversary(loss="jensen-shannon", **UNSATURATED)
     return _divergence("jensen-shannon", "Jensen-Shannon divergences", both, both)
 
 
