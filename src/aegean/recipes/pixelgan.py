@@ -253,27 +253,18 @@ def pixelgan_mnist_100_neighbours() -> Experiment:
 
 
 def pixelgan_mnist_100_grey_neighbours() -> Experiment:
-    """The same on images as they are, with changes as for clusters: grey, they say more of what stays the same.
-
-    The decoder has the binary recipe's six blocks in place of twenty gated ones, and learns at every eighth step.
-    """
-    experiment = pixelgan_mnist_100_neighbours()
-    return experiment.override(
-        {
-            "name": "pixelgan-mnist-100-grey-neighbours",
-            "title": experiment.title.replace("on MNIST", "on real-valued MNIST"),
-            "paper": pixelgan_mnist_100_grey().paper,
-            "data.binarize": None,
-            "model.likelihood": DiscretizedLogisticMixture(components=10).to_dict(),
-            "model.consistency.change": LARGE.to_dict(),
-            "model.reconstruct_every": 8,
-        }
-    )
+    """The same on images as they are."""
+    return _grey(pixelgan_mnist_100_neighbours()).override({"paper": pixelgan_mnist_100_grey().paper})
 
 
 def pixelgan_mnist_50_neighbours() -> Experiment:
     """50 labels with the consistency term, linked by neighbours."""
     return with_neighbours(pixelgan_mnist_50_consistent(), count=20)
+
+
+def pixelgan_mnist_50_grey_neighbours() -> Experiment:
+    """The same on images as they are."""
+    return _grey(pixelgan_mnist_50_neighbours())
 
 
 def pixelgan_mnist_20_neighbours() -> Experiment:
@@ -321,6 +312,23 @@ def _consistent_clusters(experiment: Experiment) -> Experiment:
     """
     return _consistent(experiment, LARGE).override(
         {"model.discriminator.widths": [1000, 1000], "model.reconstruct_every": 8}
+    )
+
+
+def _grey(experiment: Experiment) -> Experiment:
+    """Images as they are, with changes as for clusters: grey, they say more of what stays the same.
+
+    The decoder has the binary recipes' six blocks in place of twenty gated ones, and learns at every eighth step.
+    """
+    return experiment.override(
+        {
+            "name": experiment.name.replace("-neighbours", "-grey-neighbours"),
+            "title": experiment.title.replace("on MNIST", "on real-valued MNIST"),
+            "data.binarize": None,
+            "model.likelihood": DiscretizedLogisticMixture(components=10).to_dict(),
+            "model.consistency.change": LARGE.to_dict(),
+            "model.reconstruct_every": 8,
+        }
     )
 
 
@@ -372,6 +380,7 @@ RECIPES = (
     pixelgan_mnist_50_neighbours,
     pixelgan_mnist_100_neighbours,
     pixelgan_mnist_100_grey_neighbours,
+    pixelgan_mnist_50_grey_neighbours,
     pixelgan_mnist_30_neighbours,
     pixelgan_mnist_30_merged,
 )
