@@ -188,6 +188,12 @@ def test_schedules_keep_their_proportions():
         with_epochs(experiment, 0)
 
 
+def test_the_parts_of_a_training_keep_their_shares_of_its_epochs():
+    assert with_epochs(get("gan-mnist-kl"), 5).model.adversary.warm_up == pytest.approx(1.0)
+    clusters = with_epochs(get("pixelgan-mnist-30-merged"), 4).model.consistency
+    assert (clusters.neighbour_epochs, clusters.finer_epochs) == pytest.approx((1.5, 1.5))
+
+
 def test_minutes_are_turned_into_epochs_by_the_measured_rate(monkeypatch):
     splits = SplitSettings(test=0).split(from_vectors(np.random.default_rng(0).random((60, 2)), np.arange(60) % 2))
     ticks = itertools.count(step=0.5)

@@ -21,6 +21,9 @@ LONGEST = 5
 #: Trainings of a clustering where time allows, and of few examples without `minutes`.
 STARTS = 5
 
+#: Settings that are epochs of a schedule.
+_EPOCHS = ("neighbour_epochs", "finer_epochs", "warm_up")
+
 #: Steps that are not timed (kernels are compiled, memory is taken), and the seconds of those that are.
 WARM_UP, TIMED_SECONDS = 3, 3.0
 #: The share of the time allowed that is planned for training; the rest is for reading, checking and saving.
@@ -77,7 +80,7 @@ def with_epochs(experiment: Experiment, epochs: int) -> Experiment:
 
 
 def _stretched(value: Any, factor: float) -> Any:
-    """Multiply the epochs of schedules: of every `Anneal`, of drops of rates, neighbours and finer categories."""
+    """Multiply the epochs of schedules: of every `Anneal`, of drops of rates, and those in `_EPOCHS`."""
     if isinstance(value, list):
         return [_stretched(item, factor) for item in value]
     if not isinstance(value, dict):
@@ -90,7 +93,7 @@ def _stretched(value: Any, factor: float) -> Any:
 def _stretched_item(key: str, item: Any, factor: float) -> Any:
     if key == "drops":
         return [[epoch * factor, by] for epoch, by in item]
-    return item * factor if key in ("neighbour_epochs", "finer_epochs") else _stretched(item, factor)
+    return item * factor if key in _EPOCHS else _stretched(item, factor)
 
 
 def within_minutes(
