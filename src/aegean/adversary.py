@@ -255,8 +255,18 @@ class Adversary(Config):
         Its output is then the same for all samples: logit 0, or 1/2 for least squares. A critic's constant
         may be any; it is taken as 0.
         """
-        logit = torch.full((1,), self.boundary)
-        return self.discriminator_loss(logit, logit).item(), self.generator_loss(logit).item()
+        discriminator, generator = {
+            "non-saturating": (2.0 * math.log(2.0), math.log(2.0)),
+            "minimax": (2.0 * math.log(2.0), -math.log(2.0)),
+            "least-squares": (0.25, 0.125),
+            "wasserstein": (0.0, 0.0),
+            "jensen-shannon": (0.0, 0.0),
+            "kl": (0.0, -1.0),
+            "reverse-kl": (0.0, 1.0),
+        }[self.loss]
+        if self.ratio == "logistic":
+            discriminator = 2.0 * math.log(2.0)
+        return discriminator, 0.0 if self.logarithmic else generator
 
     @property
     def estimates_density_ratio(self) -> bool:
