@@ -1,6 +1,7 @@
 """Run a recipe with a seed from start to record."""
 
 import datetime
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from aegean.evaluate.records import (
     read_records,
     render_benchmarks,
     render_epochs,
+    render_pictures,
     render_tables,
     summarise,
     write_record,
@@ -158,7 +160,7 @@ def overview(results: Path) -> list[Line]:
 
 
 def update_tables(documents: Iterable[Path], results: Path, write: bool = True) -> list[Path]:
-    """Fill the marked tables of Markdown files from the run records; see `aegean.evaluate.records`.
+    """Fill the marked places of Markdown files from the run records; see `aegean.evaluate.records`.
 
     Args:
         documents: files, or folders whose Markdown files are meant.
@@ -177,9 +179,10 @@ def update_tables(documents: Iterable[Path], results: Path, write: bool = True) 
     for document in documents:
         for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
             text = path.read_text(encoding="utf-8")
-            rendered = render_benchmarks(
-                render_epochs(render_tables(text, records, paper), records), results / "benchmarks"
-            )
+            rendered = render_epochs(render_tables(text, records, paper), records)
+            rendered = render_benchmarks(rendered, results / "benchmarks")
+            link = Path(os.path.relpath(results, path.parent)).as_posix()
+            rendered = render_pictures(rendered, records, results, link)
             if rendered != text:
                 changed.append(path)
                 if write:

@@ -1,4 +1,4 @@
-"""Commands that use a run: evaluate, sample, reconstruct, inpaint, encode, predict, report."""
+"""Commands that use a run: evaluate, sample, reconstruct, inpaint, encode, predict, report, pictures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -173,3 +173,20 @@ def report(
     """Write a run's report: one HTML page with everything in it."""
     use_threads(threads)
     write_report(open_run(run), out)
+
+
+@app.command(epilog="Example: aegean pictures runs/demo --only samples --out pictures")
+def pictures(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the files (default: RUN/pictures).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Name of a picture, as samples. May be repeated.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Write the pictures of a run's report as PNG files."""
+    from aegean.report.build import write_pictures
+
+    use_threads(threads)
+    for path in write_pictures(open_run(run), out, only or ()):
+        print(path)

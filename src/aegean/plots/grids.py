@@ -2,13 +2,15 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from aegean.errors import DataError
 
@@ -113,20 +115,42 @@ def gap_beside(height: int, width: int) -> int:
     return max(1, round(min(height, width) / 14))
 
 
-def png_bytes(pixels: Pixels) -> bytes:
+def png_bytes(pixels: Pixels, text: Mapping[str, str] | None = None) -> bytes:
     """Encode pixels as PNG, losslessly.
 
     Args:
         pixels: uint8, shape `(h, w)`, `(h, w, 1)`, `(h, w, 3)` or, with transparency, `(h, w, 4)`.
+        text: what the file shall say of itself, by keyword (such as Title, Description, Source).
     """
     channels = pixels.shape[2:]
     if channels in {(3,), (4,)} and (pixels[..., :1] == pixels[..., 1:3]).all():
         image = Image.fromarray(pixels).convert("L" if channels == (3,) else "LA")  # grey: a third of the size
     else:
         image = Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
+    chunks = PngInfo()
+    for keyword, value in (text or {}).items():
+        chunks.add_itxt(keyword, value)
     stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=True)
+    image.save(stream, format="PNG", optimize=True, pnginfo=chunks)
     return stream.getvalue()
+
+
+def png_text(raw: bytes, where: str | Path) -> dict[str, str]:
+    """Return what a PNG says of itself, see `png_bytes`.
+
+    Args:
+        raw: content of the file.
+        where: what complaints call it.
+
+    Raises:
+        DataError: it is no PNG, or a damaged one.
+    """
+    try:
+        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+            image.load()  # text may stand behind the pixels
+            return {keyword: str(value) for keyword, value in image.text.items()}  # type: ignore[attr-defined]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: not a PNG ({error}).") from None
 
 
 def _label_column(labels: Sequence[str], height: int, gap: int) -> Pixels:

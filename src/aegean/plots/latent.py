@@ -138,7 +138,7 @@ def codes_svg(codes: Array, labels: Array, class_names: Sequence[str], marks: Ar
     )
 
 
-def codes_figure(codes: Array, labels: Array, class_names: Sequence[str]) -> "Figure":
+def codes_figure(codes: Array, labels: Array, class_names: Sequence[str], marks: Array | None = None) -> "Figure":
     """Draw codes by class as a matplotlib figure. Arguments and errors are as for `codes_svg`."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
@@ -152,6 +152,9 @@ def codes_figure(codes: Array, labels: Array, class_names: Sequence[str]) -> "Fi
     if simplex:
         axes.plot(*_CORNERS[[0, 1, 2, 0]].T, color="#888888", linewidth=0.8)
         axes.set_axis_off()
+    if marks is not None:
+        x, y = np.asarray(marks, dtype=np.float64).T
+        axes.scatter(x, y, s=130, facecolors="none", edgecolors="black", linewidths=1.5)
     axes.set_aspect("equal")
     axes.spines[["top", "right"]].set_visible(False)
     legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False, markerscale=2)

@@ -1,7 +1,7 @@
 """Fill a report from a run's folder: what the model does on held-out images, drawn and counted."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from aegean.report.figures import MAX_ROWS, code_map, component_names, paper_fig
 from aegean.report.health import AdversaryHealth
 from aegean.report.noise import in_the_plane, noise_figures, point_map
 from aegean.report.page import render_report
+from aegean.report.png import save_pictures
 from aegean.run import Run
 from aegean.use import draw_samples, reconstructions
 
@@ -44,6 +45,33 @@ def write_report(run: Run, out: Path | None = None, baselines: Mapping[str, floa
     path = out or run.folder / "report.html"
     atomic_write(path, render_report(report_content(run, baselines)))
     return path
+
+
+def write_pictures(run: Run, folder: Path | None = None, only: Sequence[str] = ()) -> list[Path]:
+    """Write the pictures of a run's report as PNG files, which say in themselves of which run they are.
+
+    Args:
+        run: with at least one checkpoint.
+        folder: of the files, `NAME.png`; by default `pictures` in the run's folder.
+        only: names of the pictures wanted, such as `samples` or `content-and-style`; by default all of them.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: there is no model yet.
+        ConfigError: the run has no picture of that name.
+        OutputError: a file cannot be written.
+    """
+    experiment, environment, rows = run.experiment, run.started_in(), run.metrics()
+    source = {
+        "Recipe": experiment.name,
+        "Seed": str(experiment.seed),
+        "Epochs": f"{rows[-1]['epoch'] if rows else 0:g}",
+        "Commit": environment.commit,
+        "Software": f"aegean {environment.aegean}",
+    }
+    return save_pictures(report_content(run), folder or run.folder / "pictures", source, only)
 
 
 def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> ReportContent:

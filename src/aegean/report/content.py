@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from aegean.evaluate.classification import Classification
 from aegean.evaluate.clustering import Clustering
@@ -40,6 +41,18 @@ class Figure:
     caption: str
     panels: Sequence[ImageRow]
     columns: int
+
+    @property
+    def shown(self) -> list[ImageRow]:
+        """The panels that have images."""
+        return [panel for panel in self.panels if len(panel.images)]
+
+    @property
+    def layout(self) -> Literal["beside", "strips", "plain"]:
+        """Named grids stand side by side, named rows one below the other, and so does what has no name."""
+        if not any(panel.name for panel in self.shown):
+            return "plain"
+        return "beside" if any(len(panel.images) > self.columns for panel in self.shown) else "strips"
 
 
 @dataclass(frozen=True, eq=False)

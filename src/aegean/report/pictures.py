@@ -67,16 +67,12 @@ def strips(rows: Sequence[tuple[Row, str]]) -> list[tuple[Row, Picture | None]]:
 
 def figure_panels(figure: Figure) -> dict[str, Any]:
     """Name and picture of each panel that has images: named rows one below the other, named grids side by side."""
-    shown = [panel for panel in figure.panels if len(panel.images)]
-    named = any(panel.name for panel in shown)
-    beside = named and any(len(panel.images) > figure.columns for panel in shown)
     panels = []
-    for panel in shown:
+    for panel in figure.shown:
         alt = ": ".join(filter(None, (f"{len(panel.images)} images", figure.title, panel.name)))
-        room = PANEL_WIDTH if beside else ROW_WIDTH
+        room = PANEL_WIDTH if figure.layout == "beside" else ROW_WIDTH
         panels.append((panel.name, picture(panel.images, panel.in_row or figure.columns, figure.columns, alt, room)))
-    layout = "beside" if beside else "strips" if named else "plain"
-    return {"title": figure.title, "caption": figure.caption, "panels": panels, "layout": layout}
+    return {"title": figure.title, "caption": figure.caption, "panels": panels, "layout": figure.layout}
 
 
 def reconstruction_pairs(shown: Reconstructions | None) -> list[Picture] | None:
