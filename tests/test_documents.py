@@ -1,5 +1,6 @@
 """What the documents say is what the records say."""
 
+import datetime
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,15 @@ import pytest
 import torch
 
 from aegean.data import SplitSettings, from_arrays
-from aegean.evaluate.records import read_records
+from aegean.documents import render_pictures, update_documents
+from aegean.errors import DataError
+from aegean.evaluate.records import RunRecord, read_records
 from aegean.models import AAE, AAEConfig, PixelGAN, PixelGANConfig
 from aegean.nn import ConvEncoderConfig, PixelCNNConfig
 from aegean.priors import Categorical
 from aegean.recipes import names
-from aegean.reproduce import update_tables
+from aegean.report import ImageRow, ReportContent
+from aegean.report.png import save_pictures
 from aegean.train import TrainConfig, Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +28,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "results").is_dir(), reason="the tes
 
 
 def test_every_table_is_what_the_records_give() -> None:
-    assert update_tables(DOCUMENTS, ROOT / "results", write=False) == [], "run: make tables"
+    assert update_documents(DOCUMENTS, ROOT / "results", write=False) == [], "run: make tables"
 
 
 def test_every_record_is_of_a_recipe_and_of_a_commit() -> None:
@@ -33,6 +37,52 @@ def test_every_record_is_of_a_recipe_and_of_a_commit() -> None:
     for record in records:
         assert record.recipe in names()
         assert re.fullmatch(r"[0-9a-f]{7,}", record.commit), f"{record.recipe}, seed {record.seed}: {record.commit!r}"
+
+
+def test_every_picture_beside_the_records_is_in_a_document() -> None:
+    texts = "".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+    for path in (ROOT / "results").glob("*/seed-*/*.png"):
+        assert f"results/{path.relative_to(ROOT / 'results').as_posix()})" in texts, path
+
+
+RECORD = RunRecord(
+    recipe="mine", kind="extended", seed=3, epochs=2, steps=1, minutes=1, hardware="", threads=1, python="", torch="",
+    aegean="", commit="abc1234", metrics={"error": 1.0}, command="", date=datetime.date(2026, 1, 1),
+)  # fmt: skip
+MARKED = "before\n<!-- picture:mine/seed-3/samples -->\nold\n<!-- /picture -->\nafter\n"
+
+
+def save(folder: Path, **other: str) -> Path:
+    content = ReportContent(title="run", samples=[ImageRow("samples", torch.rand(4, 1, 8, 8))])
+    source = {"Recipe": "mine", "Seed": "3", "Epochs": "2", "Commit": "abc1234"} | other
+    return save_pictures(content, folder / "mine" / "seed-3", source)[0]
+
+
+def test_a_place_for_a_picture_is_filled_with_it_and_its_caption(tmp_path: Path) -> None:
+    assert render_pictures(MARKED, [RECORD], tmp_path, "../results") == MARKED  # there is none yet
+    save(tmp_path)
+    filled = render_pictures(MARKED, [RECORD], tmp_path, "../results")
+    assert filled == (
+        "before\n<!-- picture:mine/seed-3/samples -->\n![Samples](../results/mine/seed-3/samples.png)\n\n"
+        "*New images that the model drew.* `mine`, seed 3, 2 epochs.\n<!-- /picture -->\nafter\n"
+    )
+    assert render_pictures(filled, [RECORD], tmp_path, "../results") == filled
+
+
+@pytest.mark.parametrize("other", [{"Commit": "fff"}, {"Epochs": "1"}, {"Seed": "4"}, {"Recipe": "other"}])
+def test_a_picture_of_another_run_than_the_one_on_record_is_refused(tmp_path: Path, other: dict[str, str]) -> None:
+    save(tmp_path, **other)
+    with pytest.raises(DataError, match="not of the run on record"):
+        render_pictures(MARKED, [RECORD], tmp_path, "results")
+
+
+def test_a_picture_without_a_record_or_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    with pytest.raises(DataError, match="not of the run on record"):
+        render_pictures(MARKED, [], tmp_path, "results")
+    path.write_bytes(b"text")
+    with pytest.raises(DataError, match="not a PNG"):
+        render_pictures(MARKED, [RECORD], tmp_path, "results")
 
 
 def test_the_demo_beats_the_baselines_over_five_seeds() -> None:

@@ -27,7 +27,7 @@ LAYERS = (
     ("starts",),
     ("run", "recipes"),
     ("use", "choose"),
-    ("report", "reproduce", "estimators", "explore"),
+    ("report", "reproduce", "documents", "estimators", "explore"),
     ("tasks",),
     ("cli",),
 )

@@ -1,8 +1,7 @@
 """Run a recipe with a seed from start to record."""
 
 import datetime
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +13,10 @@ from aegean.evaluate.protocols import ProtocolName
 from aegean.evaluate.records import (
     RunRecord,
     read_records,
-    render_benchmarks,
-    render_epochs,
-    render_pictures,
-    render_tables,
     summarise,
     write_record,
 )
 from aegean.experiment import Experiment
-from aegean.files import atomic_write
 from aegean.recipes import get, names, with_seed
 from aegean.run import Run
 from aegean.train import Outcome
@@ -157,34 +151,3 @@ def overview(results: Path) -> list[Line]:
             )
         )
     return lines
-
-
-def update_tables(documents: Iterable[Path], results: Path, write: bool = True) -> list[Path]:
-    """Fill the marked places of Markdown files from the run records; see `aegean.evaluate.records`.
-
-    Args:
-        documents: files, or folders whose Markdown files are meant.
-        results: folder of run records.
-        write: false to find out only which files would change.
-
-    Returns:
-        The files that changed, or would.
-
-    Raises:
-        DataError: a record is damaged, or a document has a marker that is not closed.
-    """
-    records = read_records(results)
-    paper = {name: get(name).paper for name in names()}
-    changed = []
-    for document in documents:
-        for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
-            text = path.read_text(encoding="utf-8")
-            rendered = render_epochs(render_tables(text, records, paper), records)
-            rendered = render_benchmarks(rendered, results / "benchmarks")
-            link = Path(os.path.relpath(results, path.parent)).as_posix()
-            rendered = render_pictures(rendered, records, results, link)
-            if rendered != text:
-                changed.append(path)
-                if write:
-                    atomic_write(path, rendered)
-    return changed

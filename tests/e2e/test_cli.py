@@ -112,7 +112,7 @@ def test_a_run_folder_explains_itself(home: Path) -> None:
 def test_every_command_has_help_with_an_example(home: Path) -> None:
     commands = [
         ["demo"], ["train"], ["cluster"], ["classify"], ["embed"], ["resume"], ["reproduce"], ["evaluate"], ["sample"], ["reconstruct"], ["inpaint"],
-        ["encode"], ["predict"], ["report"], ["transfer"], ["interpolate"], ["explore"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
+        ["encode"], ["predict"], ["report"], ["pictures"], ["transfer"], ["interpolate"], ["explore"], ["doctor"], ["tables"], ["recipes", "list"], ["recipes", "show"], ["data", "list"],
         ["data", "fetch"], ["data", "check"],
     ]  # fmt: skip
     listed = aegean("--help", cwd=home).stdout
@@ -218,6 +218,16 @@ def test_partial_images_are_completed(home: Path, photos: Path) -> None:
     aegean("inpaint", "run", photos, "--mask", "mask.png", "-n", "1", "--candidates", "2", "--out", "m.png", cwd=home)
     aegean("inpaint", "run", photos, "--keep", "left", "-n", "1", "--candidates", "2", "--out", "left.png", cwd=home)
     assert (home / "m.png").read_bytes() != (home / "left.png").read_bytes()
+
+
+def test_the_pictures_of_the_report_are_files_too(home: Path) -> None:
+    done = aegean("pictures", "run", "--only", "samples", "--only", "clusters", cwd=home)
+    assert [Path(line).name for line in done.stdout.split()] == ["samples.png", "clusters.png"]
+    with Image.open(home / "run" / "pictures" / "samples.png") as image:
+        image.load()
+        assert (image.text["Recipe"], image.text["Epochs"]) == ("digits-pixelgan-100", "2")  # type: ignore[attr-defined]
+    aegean("pictures", "run", "--out", "all", cwd=home)
+    assert (home / "all" / "samples.png").read_bytes() == (home / "run" / "pictures" / "samples.png").read_bytes()
 
 
 def test_the_report_is_one_page_without_requests(home: Path) -> None:

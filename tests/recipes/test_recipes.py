@@ -132,7 +132,8 @@ def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper_and
         "pixelgan-mnist-100-consistent", "gan-mnist", "gan-mnist-kl", "gan-mnist-reverse-kl",
         "gan-mnist-jensen-shannon", "infogan-mnist", "implicit-mnist-100", "flipped-implicit-mnist-10",
         "implicit-mnist-100-neighbours", "flipped-implicit-mnist-10-neighbours", "pixelgan-mnist-100-neighbours",
-        "flipped-implicit-mnist-10-merged", "pixelgan-mnist-100-grey-neighbours",
+        "flipped-implicit-mnist-10-merged", "pixelgan-mnist-100-grey-neighbours", "pixelgan-mnist-100-drawn",
+        "pixelgan-mnist-30-drawn",
     }  # fmt: skip
 
 

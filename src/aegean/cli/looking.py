@@ -89,10 +89,10 @@ def tables(
     results: Annotated[Path, typer.Option("--results", help="Where the run records are.")] = Path("results"),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a table is out of date.")] = False,
 ) -> None:
-    """Fill the tables of documents from the run records."""
-    from aegean.reproduce import update_tables
+    """Fill the tables and pictures of documents from the run records."""
+    from aegean.documents import update_documents
 
-    changed = update_tables(documents, results, write=not check)
+    changed = update_documents(documents, results, write=not check)
     for path in changed:
         print(f"{'out of date' if check else 'updated'}: {path}")
     if check and changed:

@@ -24,10 +24,6 @@ from pydantic import Field, FiniteFloat
 from aegean.config import MAX_CONFIG_BYTES, Config
 from aegean.errors import DataError
 from aegean.files import atomic_write_json, read_bounded
-from aegean.plots.grids import png_text
-
-#: A picture in a document is not larger than this.
-MAX_PICTURE_BYTES = 2_000_000
 
 #: Papers' figures as printed, by recipe and metric: `{"aae-mnist-100": {"error_percent": "1.90 ± 0.10"}}`.
 PaperFigures = Mapping[str, Mapping[str, str]]
@@ -351,54 +347,3 @@ def render_benchmarks(text: str, folder: str | Path) -> str:
         return "\n".join([match[1], "| Figure | Value |", "| --- | ---: |", *rows, "", f"{where}.", match[4]])
 
     return _BENCHMARK.sub(table, text)
-
-
-_PICTURE = re.compile(r"(<!-- picture:([a-z0-9-]+)/seed-(\d+)/([a-z0-9-]+) -->)(.*?)(<!-- /picture -->)", re.DOTALL)
-
-
-def render_pictures(text: str, records: Sequence[RunRecord], folder: str | Path, link: str) -> str:
-    """Fill the places `<!-- picture:RECIPE/seed-S/NAME -->` ... `<!-- /picture -->` of a document.
-
-    The picture is `folder/RECIPE/seed-S/NAME.png`, with the caption that it has in itself (see `aegean.report.png`) and
-    the run that it is of. Without the file, a place stays.
-
-    Args:
-        text: of the document.
-        records: all records.
-        folder: of the records.
-        link: what leads from the document to that folder.
-
-    Raises:
-        DataError: a picture is not of the run on record, or a file is no PNG.
-    """
-
-    def picture(match: re.Match[str]) -> str:
-        recipe, seed, name = match[2], int(match[3]), match[4]
-        path = Path(folder) / recipe / f"seed-{seed}" / f"{name}.png"
-        if not path.is_file():
-            return match[0]
-        told = png_text(read_bounded(path, MAX_PICTURE_BYTES), path)
-        found = [record for record in records if (record.recipe, record.seed) == (recipe, seed)]
-        if not found or any(
-            told.get(keyword) != value
-            for record in found
-            for keyword, value in (
-                ("Recipe", record.recipe),
-                ("Seed", str(record.seed)),
-                ("Epochs", f"{record.epochs:g}"),
-                ("Commit", record.commit),
-            )
-        ):
-            raise DataError(f"{path}: not of the run on record for {recipe}, seed {seed}; write it again of that one.")
-        epochs = _count(int(told["Epochs"]), "epoch") if told["Epochs"].isdigit() else f"{told['Epochs']} epochs"
-        return "\n".join(
-            [
-                match[1],
-                f"![{told['Title']}]({link}/{recipe}/seed-{seed}/{name}.png)",
-                "",
-                f"*{told['Description']}* `{recipe}`, seed {seed}, {epochs}.",
-                match[6],
-            ]
-        )
-
-    return _PICTURE.sub(picture, text)

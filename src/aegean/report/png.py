@@ -151,7 +151,8 @@ def _codes(shown: Codes, class_names: Sequence[str]) -> Pixels:
 
 def _grid(rows: Sequence[Row], columns: int | None = None, panels: int = 1) -> Pixels:
     """Draw named rows of images; a single one is broken into several. What is missing in a row is white."""
-    columns = columns or max(len(images) for _, images in rows)
+    longest = max(len(images) for _, images in rows)
+    columns = min(columns or longest, longest)
     if len(rows) == 1:
         name, images = rows[0]
         rows = [(name if k == 0 else "", part) for k, part in enumerate(torch.split(images, columns))]
