@@ -81,10 +81,11 @@ def pixelgan_mnist_deep_dependent() -> Experiment:
 def _figure_3(name: str, blocks: int, conditioning: Conditioning, panel: str) -> Experiment:
     """The paper gives no further settings for figure 3; these are those of figure 2a, for half as long.
 
-    Through a location-invariant bias the decoder sees the code at every layer, and its gradients drive codes out of the
-    prior before a slow discriminator has noticed; there it is as fast as the others, with R1.
+    Through a location-invariant bias the decoder sees the code at every layer, through input channels in every pixel,
+    and its gradients drive codes out of the prior before a slow discriminator has noticed; there it is as fast as the
+    others, with R1.
     """
-    watched = conditioning == "location-invariant"
+    watched = conditioning != "location-dependent"
     decoder = PixelCNNConfig(blocks=blocks, filter=(3, 5), channels=32, conditioning=conditioning)
     return pixelgan_mnist_gaussian().override(
         {

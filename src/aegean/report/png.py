@@ -138,7 +138,7 @@ def _reconstructions(shown: Reconstructions) -> Pixels:
     rows: list[Row] = []
     originals, rebuilt = (torch.split(_tensor(images), COLUMNS) for images in (shown.originals, shown.rebuilt))
     for above, below in zip(originals, rebuilt, strict=True):
-        rows += [("image", above), ("again", below)]
+        rows += [("images", above), ("redrawn", below)]
     return _grid(rows)
 
 
