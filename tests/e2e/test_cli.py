@@ -12,6 +12,7 @@ import urllib.request
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from PIL import Image
 
 from aegean import Run, recipes
 from aegean.cli import main
+from aegean.cli.using import evaluate
 from aegean.config import parse_overrides
+from aegean.evaluate.protocols import PROTOCOLS
 
 TINY = [
     "train.batch_size=50", "train.labelled_batch_size=50", "train.precision=float32",
@@ -120,6 +123,11 @@ def test_every_command_has_help_with_an_example(home: Path) -> None:
         assert command[0] in listed
         text = aegean(*command, "--help", cwd=home).stdout
         assert re.search(rf"Examples?: aegean {' '.join(command)}", text), text
+
+
+def test_the_help_of_evaluate_names_every_protocol() -> None:
+    option = get_type_hints(evaluate, include_extras=True)["protocols"].__metadata__[0]
+    assert re.findall(r"[a-z0-9-]+(?=[,.])", option.help.partition(":")[2].partition(" May ")[0]) == sorted(PROTOCOLS)
 
 
 def test_a_run_can_be_used(home: Path) -> None:

@@ -17,8 +17,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--protocol",
-            help="Another one: bits-back, code-match, cross-domain, marginal, parzen, parzen-10m, readout, "
-            "sample-classes. May be repeated.",
+            help="Another one: bits-back, category-draws, code-match, cross-domain, marginal, mode-information, "
+            "parzen, parzen-10m, posterior-divergence, readout, sample-classes, stochastic-reconstruction. May be "
+            "repeated.",
         ),
     ] = None,
     threads: Threads = None,
