@@ -12,6 +12,9 @@ from aegean.plots.grids import png_text
 from aegean.report import Cluster, Codes, Figure, ImageRow, Reconstructions, ReportContent
 from aegean.report.png import MOST, ROOM, figure_pixels, picture_name, pictures, save_pictures
 
+#: Between images of 8x8.
+GAP = round(8 * MOST / 14)
+
 
 def shades(*values, side=8):
     """Images of one shade each."""
@@ -20,9 +23,8 @@ def shades(*values, side=8):
 
 def shade_at(pixels, row, column, side=8, left=0):
     """Shade in the middle of an image in a grid of images without names, times 10."""
-    scale = MOST
-    step = side * scale + max(1, round(side * scale / 14))
-    return round(float(pixels[row * step + side * scale // 2, left + column * step + side * scale // 2, 0]) / 25.5)
+    step, middle = side * MOST + GAP, side * MOST // 2
+    return round(float(pixels[row * step + middle, left + column * step + middle, 0]) / 25.5)
 
 
 FIGURE = Figure(title="Drawn or copied?", caption="Said.", panels=[ImageRow("", shades(0.1, 0.2, 0.3))], columns=2)
@@ -104,12 +106,12 @@ def test_rows_with_names_have_them_beside():
         "samples"
     ].draw()
     assert named.shape[1] > 2 * 8 * MOST + 8
-    assert plain.shape[1] == 4 * 8 * MOST + 3 * 2
+    assert plain.shape[1] == 4 * 8 * MOST + 3 * GAP
 
 
 def test_reconstructions_lie_below_their_images():
     pixels = pictures(full())["reconstructions"].draw()
-    left = pixels.shape[1] - (10 * (8 * MOST + 2) - 2)
+    left = pixels.shape[1] - (10 * (8 * MOST + GAP) - GAP)
     assert [shade_at(pixels, row, 0, left=left) for row in range(4)] == [1, 9, 1, 9]
     assert [shade_at(pixels, row, 2, left=left) for row in range(4)] == [1, 9, 10, 10]  # of the last two pairs
 

@@ -22,7 +22,7 @@ from aegean.report.words import Names
 
 #: Pixels that a picture is not wider and not higher than, where its images are enlarged; and by how much at most.
 ROOM = (720, 900)
-MOST = 4
+MOST = 6
 #: Images a row where nothing else says how many.
 COLUMNS = 10
 #: Pixels between panels that stand side by side.
