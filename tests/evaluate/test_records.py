@@ -148,7 +148,7 @@ def test_the_table_states_the_conditions():
     assert lines[3].endswith("| 1.90 ± 0.10 | 1.000 (one seed) |")
     assert lines[4] == ""
     assert lines[5] == (
-        "- pixelgan-mnist-100: 3 seeds, 30 epochs, 42.1 minutes each on 2 cores of a CPU, bfloat16. "
+        "- pixelgan-mnist-100: 3 seeds, 30 epochs, 42.1 minutes each on 2 cores of a CPU, bfloat16, 2 threads. "
         "`aegean train pixelgan-mnist-100 --seed 0`"
     )
     assert lines[6].startswith("- aae-mnist-100: 1 seed, ")
@@ -158,10 +158,10 @@ def test_the_table_states_the_conditions():
 
 
 def test_a_table_shows_different_conditions_and_keeps_its_cells():
-    runs = [record(hardware="a | b"), record(seed=1, epochs=50, hardware="c")]
+    runs = [record(hardware="a | b"), record(seed=1, epochs=50, hardware="c", threads=1)]
     conditions = markdown_table(runs, ["nmi"]).splitlines()[-1]
     assert "30 to 50 epochs" in conditions
-    assert "on a | b; c." in conditions
+    assert "on a | b, 2 threads; c, 1 thread." in conditions
 
 
 @pytest.mark.parametrize(

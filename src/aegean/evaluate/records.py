@@ -188,11 +188,15 @@ def markdown_table(
         conditions.append(
             f"- {recipe}: {_count(len(runs), 'seed')}, {_span([run.epochs for run in runs])} epochs, "
             f"{_span([round(run.minutes, 1) for run in runs])} minutes each on "
-            f"{'; '.join(dict.fromkeys(run.hardware for run in runs))}. `{_command(runs)}`"
+            f"{'; '.join(dict.fromkeys(map(_hardware, runs)))}. `{_command(runs)}`"
         )
     lines = [head, ["---"] * len(head), *rows]
     table = ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
     return "\n".join([*table, "", *conditions])
+
+
+def _hardware(run: RunRecord) -> str:
+    return f"{run.hardware}, {_count(run.threads, 'thread')}"
 
 
 def _command(runs: Sequence[RunRecord]) -> str:
