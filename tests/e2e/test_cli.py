@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,7 @@ def test_the_pictures_of_the_report_are_files_too(home: Path) -> None:
         assert (image.text["Recipe"], image.text["Epochs"]) == ("digits-pixelgan-100", "2")  # type: ignore[attr-defined]
     aegean("pictures", "run", "--out", "all", cwd=home)
     assert (home / "all" / "samples.png").read_bytes() == (home / "run" / "pictures" / "samples.png").read_bytes()
+    shutil.rmtree(home / "run" / "pictures")  # other tests want a folder without images
 
 
 def test_the_report_is_one_page_without_requests(home: Path) -> None:
