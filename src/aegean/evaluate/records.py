@@ -87,7 +87,9 @@ class Statistic:
         """Format as `1.08 ± 0.15`: the deviation to two significant digits, the mean to the same place."""
         if self.std is None:
             return f"{_significant(self.mean)} (one seed)"
-        places = min(6, max(0, 1 - math.floor(math.log10(self.std)))) if self.std > 0 else 2
+        if self.std == 0:
+            return f"{_significant(self.mean)} ± 0"
+        places = min(6, max(0, 1 - math.floor(math.log10(self.std))))
         return f"{self.mean:.{places}f} ± {self.std:.{places}f}"
 
 
