@@ -76,6 +76,14 @@ def test_a_picture_of_another_run_than_the_one_on_record_is_refused(tmp_path: Pa
         render_pictures(MARKED, [RECORD], tmp_path, "results")
 
 
+@pytest.mark.parametrize(
+    "text", [MARKED.replace("<!-- /picture -->", ""), MARKED.replace("seed-3", "seed 3"), MARKED + "<!-- /picture -->"]
+)
+def test_a_place_that_is_not_closed_or_misspelt_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="needs one"):
+        render_pictures(text, [RECORD], tmp_path, "results")
+
+
 def test_a_picture_without_a_record_or_that_is_none_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path)
     with pytest.raises(DataError, match="not of the run on record"):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from aegean.errors import DataError
@@ -62,8 +62,10 @@ def render_pictures(text: str, records: Sequence[RunRecord], folder: str | Path,
         link: what leads from the document to that folder.
 
     Raises:
-        DataError: a picture is not of the run on record, or a file is no PNG.
+        DataError: a picture is not of the run on record, a file is no PNG, or a marker has no end or is misspelt.
     """
+    if not text.count("<!-- picture:") == text.count("<!-- /picture -->") == len(_PICTURE.findall(text)):
+        raise DataError("every <!-- picture:RECIPE/seed-S/NAME --> needs one <!-- /picture --> after it.")
     by_run = {(record.recipe, str(record.seed)): record for record in records}
 
     def picture(match: re.Match[str]) -> str:
@@ -73,7 +75,7 @@ def render_pictures(text: str, records: Sequence[RunRecord], folder: str | Path,
         if not path.is_file():
             return match[0]
         told, record = png_text(read_bounded(path, MAX_PICTURE_BYTES), path), by_run.get((recipe, seed))
-        if record is None or any(told.get(keyword) != value for keyword, value in _of_the_run(record).items()):
+        if record is None or not _is_of(told, record):
             raise DataError(f"{path}: not of the run on record; draw it again with: aegean pictures RUN")
         epochs = f"{record.epochs:g} epoch" + ("" if record.epochs == 1 else "s")
         shown = f"![{told['Title']}]({link}/{place})"
@@ -83,11 +85,12 @@ def render_pictures(text: str, records: Sequence[RunRecord], folder: str | Path,
     return _PICTURE.sub(picture, text)
 
 
-def _of_the_run(record: RunRecord) -> dict[str, str]:
-    """What `aegean.report.build.write_pictures` writes into a picture of this run."""
-    return {
+def _is_of(told: Mapping[str, str], record: RunRecord) -> bool:
+    """Whether a picture says what `aegean.report.build.write_pictures` writes into one of this run."""
+    run = {
         "Recipe": record.recipe,
         "Seed": str(record.seed),
         "Epochs": f"{record.epochs:g}",
         "Commit": record.commit,
     }
+    return {"Title", "Description"} <= told.keys() and run.items() <= told.items()

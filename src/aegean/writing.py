@@ -13,7 +13,7 @@ from torch import Tensor
 from aegean.data import ImageData
 from aegean.errors import ConfigError
 from aegean.files import atomic_write, write_csv
-from aegean.plots import image_grid, png_bytes
+from aegean.plots import filled, image_grid, png_bytes
 
 
 def write_images(path: Path, images: Tensor) -> None:
@@ -55,8 +55,8 @@ def write_pairs(path: Path, originals: Tensor, rebuilt: Tensor, columns: int = 1
         part
         for start in range(0, len(originals), columns)
         for part in (
-            _filled(originals[start : start + columns], columns),
-            _filled(rebuilt[start : start + columns], columns),
+            filled(originals[start : start + columns], columns),
+            filled(rebuilt[start : start + columns], columns),
         )
     ]
     atomic_write(path, png_bytes(image_grid(torch.cat(rows), columns=columns)))
@@ -120,8 +120,3 @@ def _write_npz(path: Path, **arrays: NDArray[Any]) -> None:
     raw = io.BytesIO()
     np.savez_compressed(raw, allow_pickle=False, **arrays)
     atomic_write(path, raw.getvalue())
-
-
-def _filled(images: Tensor, columns: int) -> Tensor:
-    missing = columns - len(images)
-    return torch.cat((images, torch.ones(missing, *images.shape[1:]))) if missing else images

@@ -52,6 +52,8 @@ def test_names_of_files_are_plain(title):
 def test_every_part_of_a_report_with_images_is_a_picture():
     assert list(pictures(full())) == ["samples", "clusters", "reconstructions", "the-map-of-codes", "drawn-or-copied"]
     assert pictures(ReportContent(title="run")) == {}
+    empty = Figure(title="t", caption="", panels=[ImageRow("", shades())], columns=2)
+    assert pictures(ReportContent(title="run", figures=[empty])) == {}
 
 
 def test_each_says_what_it_shows_and_of_which_run_it_is(tmp_path):

@@ -5,7 +5,7 @@ is a matplotlib figure, made without any global state.
 """
 
 from aegean.plots.curves import curve_svg, curves_figure, figure_png
-from aegean.plots.grids import image_grid, png_bytes, to_pixels
+from aegean.plots.grids import filled, image_grid, png_bytes, to_pixels
 from aegean.plots.latent import PALETTE, codes_figure, codes_svg, project_simplex
 from aegean.plots.thumbnails import thumbnail_map
 
@@ -16,6 +16,7 @@ __all__ = [
     "curve_svg",
     "curves_figure",
     "figure_png",
+    "filled",
     "image_grid",
     "png_bytes",
     "project_simplex",

@@ -110,6 +110,12 @@ def _as_square(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.pad(vectors.reshape(n, d), ((0, 0), (0, side**2 - d))).reshape(n, 1, side, side)
 
 
+def filled(images: torch.Tensor, columns: int) -> torch.Tensor:
+    """Return a row of float images (n, c, h, w) with white ones after them, `columns` in all."""
+    missing = columns - len(images)
+    return torch.cat((images, torch.ones(missing, *images.shape[1:]))) if missing > 0 else images
+
+
 def gap_beside(height: int, width: int) -> int:
     """Return how many pixels lie between neighbouring images of this size in a grid."""
     return max(1, round(min(height, width) / 14))

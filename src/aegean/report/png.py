@@ -15,7 +15,7 @@ from aegean.data import as_float
 from aegean.errors import ConfigError
 from aegean.files import atomic_write
 from aegean.plots.curves import figure_png
-from aegean.plots.grids import Array, Pixels, drawn_size, image_grid, png_bytes
+from aegean.plots.grids import Array, Pixels, drawn_size, filled, image_grid, png_bytes
 from aegean.plots.latent import codes_figure
 from aegean.report.content import Cluster, Codes, Figure, ImageRow, Reconstructions, ReportContent
 from aegean.report.words import Names
@@ -64,7 +64,11 @@ def pictures(content: ReportContent) -> dict[str, Still]:
     if content.codes is not None:
         draw = partial(_codes, content.codes, content.class_names)
         found.append(Still(content.codes.title, content.codes.caption, draw))
-    found += [Still(figure.title, _caption(figure), partial(figure_pixels, figure)) for figure in content.figures]
+    found += [
+        Still(figure.title, _caption(figure), partial(figure_pixels, figure))
+        for figure in content.figures
+        if figure.shown
+    ]
     return {picture_name(still.title): still for still in found}
 
 
@@ -160,16 +164,11 @@ def _grid(rows: Sequence[Row], columns: int | None = None, panels: int = 1) -> P
     room = min(ROOM[0] // panels // (columns * width), ROOM[1] // (len(rows) * height))
     labels = [name for name, _ in rows]
     return image_grid(
-        torch.cat([_filled(images, columns) for _, images in rows]),
+        torch.cat([filled(images, columns) for _, images in rows]),
         columns=columns,
         scale=max(1, min(MOST, room)),
         row_labels=labels if any(labels) else None,
     )
-
-
-def _filled(images: torch.Tensor, columns: int) -> torch.Tensor:
-    missing = columns - len(images)
-    return torch.cat((images, torch.ones(missing, *images.shape[1:]))) if missing else images
 
 
 def _tensor(images: Array) -> torch.Tensor:
