@@ -15,6 +15,7 @@ from aegean.recipes import (
     gan,
     implicit,
     pixelgan,
+    pixelgan_extended,
     pixelgan_gaussian,
     pixelgan_relations,
     toys,
@@ -24,8 +25,8 @@ from aegean.recipes import (
 Recipe = Callable[[], Experiment]
 
 _MODULES = (
-    pixelgan, pixelgan_gaussian, pixelgan_relations, aae, aae_categorical, vae, gan, implicit, flipped_implicit,
-    toys,
+    pixelgan, pixelgan_extended, pixelgan_gaussian, pixelgan_relations, aae, aae_categorical, vae, gan, implicit,
+    flipped_implicit, toys,
 )  # fmt: skip
 
 #: Every recipe by its name.
