@@ -157,8 +157,25 @@ def test_each_part_of_the_pixelgan_can_be_left_out() -> None:
     assert {phase.name: phase.every for phase in seldom.all_phases()} == {
         "reconstruct": 3, "discriminate": 1, "confuse": 1, "classify": 1,
     }  # fmt: skip
+    both = create(SMALL_MODELS["pixelgan-free"].override({"reconstruct_every": 3, "decode_every": 2}), SHAPE, seed=0)
+    assert {phase.name: phase.every for phase in both.all_phases()} == {"reconstruct": 3, "decode": 2}
     with pytest.raises(ConfigError, match="must be true"):
         PixelGANConfig(reconstruction=False, adversarial=False)
+
+
+def test_a_decoder_that_learns_alone_leaves_the_codes_as_they_are() -> None:
+    setting = SMALL_MODELS["pixelgan-categorical"].override(
+        {"input_noise": 0.0, "input_dropout": 0.0, "decode_every": 1}
+    )
+    model, batch = create(setting, SHAPE, seed=0), batch_of()
+    model.decoding_loss(batch).mean().backward()
+    assert all(weight.grad is None for weight in model.encoder.parameters())
+    alone = [weight.grad.clone() for weight in model.decoder.parameters()]
+    model.zero_grad(set_to_none=True)
+    model.reconstruction_loss(batch).mean().backward()
+    assert any(weight.grad.abs().max() > 0 for weight in model.encoder.parameters())
+    together = [weight.grad for weight in model.decoder.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_settings_that_would_be_ignored_are_refused() -> None:
@@ -168,6 +185,8 @@ def test_settings_that_would_be_ignored_are_refused() -> None:
         PixelGANConfig(likelihood=DiscretizedLogisticMixture(), reconstruction=False)
     with pytest.raises(ConfigError, match="reconstruct_every has no effect without reconstruction"):
         PixelGANConfig(reconstruct_every=2, reconstruction=False)
+    with pytest.raises(ConfigError, match="decode_every has no effect without reconstruction"):
+        PixelGANConfig(decode_every=1, reconstruction=False)
     with pytest.raises(ConfigError, match="'input-channel', but there is no code to condition on"):
         PixelCNNModelConfig(network=PixelCNNConfig(conditioning="input-channel"))
     assert PixelGANConfig(decoder=PixelCNNConfig(), reconstruction=False).reconstruction is False

@@ -49,6 +49,8 @@ class PixelGANConfig(Config):
         adversarial: have the adversarial phase. Without it nothing shapes the code (figure 5a).
         reconstruct_every: have the reconstruction phase at every so many steps, 1 in the paper. The decoder takes most
             of a step's time and learns in fewer steps than the categories do.
+        decode_every: have a phase (not in the paper), at every so many steps, in which the decoder learns alone, of
+            codes that stay as they are: it draws better, and categories are what they would be without. 0: none.
     """
 
     kind: Literal["pixelgan"] = "pixelgan"
@@ -67,6 +69,7 @@ class PixelGANConfig(Config):
     reconstruction: bool = True
     adversarial: bool = True
     reconstruct_every: int = Field(default=1, ge=1)
+    decode_every: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _classes_are_categories(self) -> "PixelGANConfig":
@@ -83,7 +86,7 @@ class PixelGANConfig(Config):
 
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> "PixelGANConfig":
-        for name in ("decoder", "likelihood", "reconstruct_every"):
+        for name in ("decoder", "likelihood", "reconstruct_every", "decode_every"):
             if not self.reconstruction and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"{name} has no effect without reconstruction; leave it out, or set reconstruction=true."
@@ -145,6 +148,8 @@ class PixelGAN(Model):
         if self.decoder is not None:
             networks, every = (self.encoder, self.decoder), self.config.reconstruct_every
             phases.append(Phase("reconstruct", self.reconstruction_loss, updates=networks, every=every))
+            if often := self.config.decode_every:
+                phases.append(Phase("decode", self.decoding_loss, updates=(self.decoder,), every=often))
         if self.config.adversarial:
             phases.append(code_game(self))
         if self.config.paired:
@@ -160,6 +165,12 @@ class PixelGAN(Model):
     def reconstruction_loss(self, batch: Batch) -> Tensor:
         """-log p(x | z), (n,) nats."""
         return -self.conditional_log_prob(batch.x, self.draw_code(batch.x))
+
+    def decoding_loss(self, batch: Batch) -> Tensor:
+        """-log p(x | z), (n,) nats, without a gradient for the encoder. Not in the paper."""
+        with torch.no_grad():
+            z = self.draw_code(batch.x)
+        return -self.conditional_log_prob(batch.x, z)
 
     def discriminator_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Tell draws of the prior (real) from codes of images (fake)."""
