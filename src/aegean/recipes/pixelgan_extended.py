@@ -10,6 +10,7 @@ from aegean.likelihoods import DiscretizedLogisticMixture
 from aegean.nn.augment import Affine
 from aegean.recipes.consistent import LARGE, consistent, merged, with_neighbours
 from aegean.recipes.pixelgan import (
+    faster_training,
     pixelgan_mnist_20,
     pixelgan_mnist_30,
     pixelgan_mnist_50,
@@ -17,8 +18,6 @@ from aegean.recipes.pixelgan import (
     pixelgan_mnist_100_grey,
     pixelgan_mnist_three,
 )
-from aegean.schedules import Anneal
-from aegean.train import Adam
 
 
 def pixelgan_mnist_20_consistent() -> Experiment:
@@ -115,19 +114,7 @@ def _consistent(experiment: Experiment, change: Affine | None = None) -> Experim
 
     The decoder, three quarters of a step's time and more, learns at every fourth step.
     """
-    epochs = 8
-    optimizer = Adam(rate=Anneal(start=1e-3, end=5e-5, epochs=epochs)).to_dict()
-    adversarial = Adam(rate=Anneal(start=2e-4, end=2e-5, epochs=epochs), betas=(0.5, 0.999)).to_dict()
-    return consistent(experiment, change).override(
-        {
-            "model.prior.stratified": True,
-            "model.reconstruct_every": 4,
-            "train.epochs": epochs,
-            "train.batch_size": 200,
-            "train.ema": 0.99,
-            "train.optimizers": {"default": optimizer, "discriminate": adversarial, "confuse": adversarial},
-        }
-    )
+    return consistent(experiment, change).override({**faster_training(epochs=8), "model.reconstruct_every": 4})
 
 
 def _consistent_clusters(experiment: Experiment) -> Experiment:
