@@ -26,6 +26,7 @@ from benchmarks import (
     pixelcnn_training,
     prediction,
     start,
+    waiting,
 )
 
 BENCHMARKS = {
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "pixelcnn-training": pixelcnn_training,
     "prediction": prediction,
     "start": start,
+    "waiting": waiting,
 }
 
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from aegean import Run, recipes
-from aegean.cli import main
+from aegean.cli import SPINS, main, sleep_when_idle
 from aegean.cli.using import evaluate
 from aegean.config import parse_overrides
 from aegean.evaluate.protocols import PROTOCOLS
@@ -92,6 +92,23 @@ def photos(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(path)
     return tmp_path / "photos"
+
+
+def test_idle_threads_sleep_sooner_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told in ({}, {"GOMP_SPINCOUNT": "5"}, {"OMP_WAIT_POLICY": "active"}):
+        for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        sleep_when_idle()
+        expected = told or {"GOMP_SPINCOUNT": SPINS}
+        assert {name: os.environ.get(name) for name in expected} == expected
+        assert ("GOMP_SPINCOUNT" in os.environ) == ("GOMP_SPINCOUNT" in expected)
+
+
+def test_nothing_loads_pytorch_before_threads_are_told_to_sleep() -> None:
+    code = "import sys, aegean.cli, aegean.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_run_folder_explains_itself(home: Path) -> None:
