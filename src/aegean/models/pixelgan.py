@@ -50,7 +50,7 @@ class PixelGANConfig(Config):
         reconstruct_every: have the reconstruction phase at every so many steps, 1 in the paper. The decoder takes most
             of a step's time and learns in fewer steps than the categories do.
         decode_every: have a phase (not in the paper), at every so many steps, in which the decoder learns alone, of
-            codes that stay as they are: it draws better, and categories are what they would be without. 0: none.
+            codes through which no gradient flows: for one that would learn too seldom by `reconstruct_every`. 0: none.
     """
 
     kind: Literal["pixelgan"] = "pixelgan"
