@@ -5,7 +5,9 @@ import errno
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from aegean.build import build_trainer
 from aegean.data import Splits
@@ -17,6 +19,7 @@ from aegean.nn import MLPConfig
 from aegean.priors import Gaussian
 from aegean.report.build import report_content, write_report
 from aegean.run import Run, free_folder
+from aegean.use import image_files, images_for
 from conftest import small
 
 
@@ -174,3 +177,61 @@ def test_the_report_of_clusters_and_of_continuous_codes(tmp_path: Path) -> None:
     assert content.codes is not None
     assert content.codes.codes.shape == (len(codes.splits.test), 2)
     assert write_report(codes, tmp_path / "page.html").stat().st_size > 10_000
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two classes of ten images each, and one damaged file."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = rng.integers(0, 100, (8, 8, 4), dtype=np.uint8) + 100 * k
+            pixels[0, 0, 3] = 0  # one transparent corner
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / name / f"{index}.png")
+    (tmp_path / "photos" / "cat" / "damaged.png").write_bytes(b"nothing")
+    return tmp_path / "photos"
+
+
+def folder_run(photos: Path) -> Run:
+    data = {"kind": "folder", "path": str(photos), "skip_damaged": True, "background": "black", "test": 0.25}
+    return Run.create(photos.parent / "run", small(**{"data": data, "model.prior.categories": 2}))
+
+
+def test_changed_data_is_noticed_and_classes_keep_their_names(photos: Path) -> None:
+    run = folder_run(photos)
+    assert Run.open(run.folder).splits.digest() == run.splits.digest()
+    (photos / "ant").mkdir()
+    Image.new("L", (8, 8)).save(photos / "ant" / "0.png")
+    again = Run.open(run.folder)
+    assert again.class_names == ("cat", "dog")
+    with pytest.raises(DataError, match=r"run: the data .* has changed since the run was made.*train a new run"):
+        _ = again.splits
+    (run.folder / "data.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"data\.json: damaged"):
+        _ = Run.open(run.folder).class_names
+
+
+def test_a_digest_tells_labels_names_and_splits_apart(photos: Path) -> None:
+    first = folder_run(photos).experiment.data
+    digests = [first.override(change).load().digest() for change in ({}, {"split_seed": 1}, {"labels_per_class": 2})]
+    (photos / "cat" / "0.png").rename(photos / "cat" / "00.png")
+    digests.append(first.load().digest())
+    assert len(set(digests)) == 4
+
+
+def test_new_images_are_read_as_the_runs_own_were(photos: Path) -> None:
+    run = folder_run(photos)
+    model = build_trainer(run.experiment, run.splits).model
+    found = images_for(run, model, photos)
+    assert len(found) == 20  # without the damaged one
+    assert found.images[:, :, 0, 0].max() == 0  # what is transparent is black
+    single = image_files(run, model, [photos / "dog" / "3.png"])
+    assert single[0, :, 0, 0].max() == 0
+
+
+def test_a_run_that_holds_no_test_images_asks_for_some(photos: Path) -> None:
+    data = {"kind": "folder", "path": str(photos), "skip_damaged": True, "test": 0}
+    run = Run.create(photos.parent / "run", small(**{"data": data, "model.prior.categories": 2}))
+    with pytest.raises(DataError, match="holds no test images; name a folder"):
+        images_for(run, build_trainer(run.experiment, run.splits).model, None)

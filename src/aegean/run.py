@@ -28,6 +28,9 @@ from aegean.train.precision import choose_device, choose_precision
 
 #: Ranges of features, in the folder of a run on vectors.
 SCALER = "scaler.safetensors"
+#: Names of the classes, and a digest by which changed data is noticed.
+DATA = "data.json"
+MAX_DATA_BYTES = 100_000_000
 #: The temperature of a classifier's probabilities, in the folder of a run that was calibrated.
 CALIBRATION = "calibration.json"
 MAX_CALIBRATION_BYTES = 100_000
@@ -38,6 +41,7 @@ EXPLANATION = """\
 experiment.yaml   every setting; `aegean train experiment.yaml` trains the same again
 task.yaml         what it was made for, by aegean cluster, classify or embed
 command.txt       the command that started this run
+data.json         names of the classes, and a digest by which changed data is noticed
 environment.json  versions and hardware
 metrics.jsonl     one line an epoch: losses, and what the phases report
 checkpoints/      the newest two; each holds a model that `aegean.Model.from_pretrained` reads
@@ -97,9 +101,13 @@ class Run:
             )
         build_trainer(experiment, self.splits, None, processes)  # whatever does not fit is found before it writes
         check_writable(folder / "experiment.yaml")
+        readme = folder / "README.txt"
+        if readme.exists() and not (folder / "rounds").is_dir():
+            raise OutputError(f"{readme}: exists already and would be overwritten; choose another folder with --out.")
         atomic_write(folder / "README.txt", EXPLANATION.format(title=experiment.title, folder=folder))
         atomic_write(folder / "command.txt", command + "\n")
         atomic_write_json(folder / "environment.json", self.environment().to_dict())
+        atomic_write_json(folder / DATA, {"classes": self.splits.train.class_names, "digest": self.splits.digest()})
         if self.splits.scaler is not None:
             self.splits.scaler.save(folder / SCALER)
         atomic_write(folder / "experiment.yaml", experiment.to_yaml())
@@ -123,15 +131,45 @@ class Run:
         """The images, loaded once.
 
         Raises:
-            DataError: they cannot be read, or are vectors whose features have other ranges than when the run was made.
+            DataError: they cannot be read; or have other names, labels or classes than when the run was made, or, as
+                vectors, features of other ranges.
         """
         splits = self.experiment.data.load()
+        if self._data.get("digest", splits.digest()) != splits.digest():
+            raise DataError(
+                f"{self.folder}: the data ({splits.description.partition(':')[0]}) has changed since the run was made: "
+                "images were added, removed or renamed, or labels are others; restore it, or train a new run."
+            )
         if self.scaler is not None and splits.scaler != self.scaler:
             raise DataError(
                 f"{self.folder}: the vectors have changed since the run was made ({SCALER} has their old ranges); "
                 "restore them, or train a new run."
             )
         return splits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes as they were when the run was made, whatever has become of its data.
+
+        Raises:
+            CheckpointError: the file that holds them is damaged.
+        """
+        kept = self._data.get("classes")
+        return tuple(map(str, kept)) if kept is not None else self.splits.train.class_names
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        """What `data.json` holds; nothing where a run was made before there was one."""
+        path = self.folder / DATA
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(read_bounded(path, MAX_DATA_BYTES, CheckpointError))
+        except ValueError:
+            found = None
+        if not (isinstance(found, dict) and isinstance(found.get("classes"), list)):
+            raise CheckpointError(f"{path}: damaged; train a new run.")
+        return found
 
     @cached_property
     def scaler(self) -> FeatureScaler | None:
@@ -175,7 +213,7 @@ class Run:
     def command(self) -> str:
         """The command that started the run."""
         path = self.folder / "command.txt"
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="backslashreplace").strip() if path.is_file() else ""
 
     def environment(self) -> Environment:
         """Versions and hardware of this process."""

@@ -1,5 +1,6 @@
 """What a trained run is good for: draw, reconstruct, complete, encode, predict, mix."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from aegean.train.precision import autocast
 
 Advance = Callable[[int], None]
 
+_log = logging.getLogger(__name__)
+
 #: Images that are drawn at a time.
 DRAWN_AT_ONCE = 100
 
@@ -33,16 +36,25 @@ def images_for(run: Run, model: Model, path: Path | None) -> ImageData:
             training were; None for the test images.
 
     Raises:
-        DataError: no such folder, no images in it, or a damaged one.
+        DataError: no such folder, no images in it, or a damaged one; or the run holds no test images.
     """
+    data = run.experiment.data
     if path is None:
+        if not len(run.splits.test):
+            raise DataError(f"{run.folder}: holds no test images; name a folder of images after it.")
         return run.splits.test
     channels, height, width = model.shape
     if run.scaler is not None:
-        return scale(Vectors(path=str(path)).read(), run.scaler)
+        vectors = data if isinstance(data, Vectors) else Vectors(path=str(path))
+        return scale(vectors.override({"path": str(path)}).read(), run.scaler)
     if channels not in (1, 3):
         raise DataError(f"The model takes images of {channels} channels; a folder holds grey or colour ones.")
-    return Folder(path=str(path), size=(height, width), channels=1 if channels == 1 else 3).read()[0]
+    folder = data if isinstance(data, Folder) else Folder(path=str(path))
+    form = {"path": str(path), "labels_file": None, "size": (height, width), "channels": 1 if channels == 1 else 3}
+    images, problems = folder.override(form).read()
+    if problems:
+        _log.warning("%d files cannot be read and are left out; the first: %s", len(problems), problems[0])
+    return images
 
 
 def draw_samples(
@@ -230,7 +242,9 @@ def image_files(run: Run, model: Model, files: Sequence[Path]) -> Tensor:
     channels, height, width = model.shape
     if run.scaler is not None or channels not in (1, 3):
         raise DataError(f"The model was not trained on images but on {channels} numbers each; image files do not fit.")
-    form = Form((height, width), 1 if channels == 1 else None, "white")
+    data = run.experiment.data
+    background = data.background if isinstance(data, Folder) else "white"
+    form = Form((height, width), 1 if channels == 1 else None, background)
     images = []
     for file in files:
         if not file.is_file():

@@ -95,7 +95,7 @@ def test_read_labels(tmp_path):
         ("file,label\na.png,cat\na.png,dog\n", r"line 3: 'a.png' is listed twice; keep one"),
         ('file,label\n"a.png,cat\n', r"line 2: not CSV .*expected lines such as"),
         ("file,label\n" + "a" * 200_000 + ",cat\n", "not CSV .field larger than"),
-        (b"file,label\n\xff.png,cat\n", "not UTF-8 text; save"),
+        (b"file,label\na.png,\xff\n", "line 2: not UTF-8 text; save"),
     ],
 )
 def test_bad_tables_name_the_file_and_a_remedy(tmp_path, text, message):

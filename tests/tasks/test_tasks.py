@@ -230,3 +230,48 @@ def test_what_a_run_is_for_is_kept(classified: Path) -> None:
     assert settings is not None
     assert (settings.task, settings.classes, settings.labelled) == ("classify", ("a", "b", "c"), LABELLED)
     assert settings.reasons
+
+
+def test_the_users_own_files_are_not_overwritten(home: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(home / "labels.csv", own / "labels.csv")
+    with pytest.raises(OutputError, match=r"labels.csv: exists already"):
+        prepare("classify", home / "photos", labels=[own / "labels.csv"], epochs=1, out=own, overrides=SMALL)
+    (own / "labels.csv").rename(own / "mine.csv")
+    (own / "sheets").mkdir()
+    with pytest.raises(OutputError, match="sheets: exists already"):
+        prepare("cluster", home / "photos", epochs=1, out=own, sheets=True, overrides=SMALL)
+    (own / "sheets").rename(own / "other")
+    (own / "README.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"README.txt: exists already"):
+        prepare("embed", home / "photos", epochs=1, out=own, overrides=SMALL).create()
+    assert (own / "README.txt").read_text() == "mine"
+
+
+def test_settings_that_do_not_fit_leave_the_last_round_as_it_was(home: Path, classified: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(classified, tmp_path / "run"))
+    path = run / "experiment.yaml"  # its own table of labels
+    path.write_text(path.read_text().replace(str(classified), str(run)))
+    names = sorted(str(file) for file in run.rglob("*"))
+    rows = (home / "labels.csv").read_text().splitlines()
+    (tmp_path / "more.csv").write_text("\n".join([rows[0], *(f"{row.split(',')[0]},a" for row in rows[-3:])]) + "\n")
+    new = prepare(
+        "classify", home / "photos", labels=[tmp_path / "more.csv"], epochs=1, out=run,
+        overrides={**SMALL, "train.device": "nosuch"},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="nosuch"):
+        new.create()
+    new_labels = str(run / "labels-2.csv")
+    assert sorted(str(file) for file in run.rglob("*") if str(file) != new_labels) == names
+
+
+def test_a_class_whose_name_is_no_text_can_be_learnt_of(home: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for number, file in enumerate(sorted((home / "photos" / "more").iterdir())[:20]):
+        place = photos / (b"caf\xe9".decode("utf-8", "surrogateescape") if number % 2 else "tea")
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+    result = cluster(photos, 2, epochs=1, out=tmp_path / "run", overrides=SMALL)
+    assert settings_of(Run.open(result.run.folder)).classes == ("caf\\xe9", "tea")  # type: ignore[union-attr]
+    assert (tmp_path / "run" / "report.html").is_file()

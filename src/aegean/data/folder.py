@@ -169,7 +169,8 @@ class Folder(SplitSettings):
             return labels_of(listing.names, read_labels(self.labels_file), self.labels_file)
         if listing.table is not None:
             return list(listing.table.values())
-        return [name.split("/")[0] if "/" in name else "" for name in listing.names]
+        # A name that is not UTF-8 opens its file, but stands in no text.
+        return [_as_text(name.split("/")[0]) if "/" in name else "" for name in listing.names]
 
     # ---- pixels ---------------------------------------------------------------------------------------------------
 
@@ -228,6 +229,10 @@ class _Found:
     sizes: dict[str, int]
     note: str
     others: tuple[str, ...]
+
+
+def _as_text(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _decode_each(listing: Listing, opener: Opener, form: Form) -> Iterator[Decoded | DataError]:

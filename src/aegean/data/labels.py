@@ -143,6 +143,8 @@ def _read_columns(path: str | Path, label_needed: bool) -> dict[str, str]:
                 raise DataError(f"{path}, line {rows.line_num}: {len(row)} values, but the header has {len(header)}.")
             file = without_guard(row[file_column])
             label = "" if label_column is None else without_guard(row[label_column].strip())
+            if not _is_text(label):
+                raise DataError(f"{path}, line {rows.line_num}: not UTF-8 text; save the labels as CSV in UTF-8.")
             if file in found:
                 raise DataError(f"{path}, line {rows.line_num}: {file!r} is listed twice; keep one of the lines.")
             found[file] = "" if label == "-1" else label
@@ -157,10 +159,12 @@ def _read_text(path: str | Path) -> str:
         raise DataError(f"{path}: a line of more than {MAX_LINE_BYTES} bytes; this is no table of files and labels.")
     if b"\0" in raw:
         raise DataError(f"{path}: holds a NUL byte, as text in UTF-16 does; save the table as CSV in UTF-8.")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; save the labels as CSV in UTF-8.") from None
+    return raw.decode("utf-8-sig", "surrogateescape")  # as names of files are
+
+
+def _is_text(name: str) -> bool:
+    """Whether it is free of bytes that are not UTF-8, which names of files may hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def labels_of(names: Sequence[str], labels: Mapping[str, str], where: str | Path) -> list[str]:
@@ -171,8 +175,10 @@ def labels_of(names: Sequence[str], labels: Mapping[str, str], where: str | Path
     """
     unknown = sorted(set(labels) - set(names))
     if unknown:
+        where = f"{where}: {unknown[0]!r} is not an image of the folder ({len(unknown)} such lines)"
+        if not _is_text(unknown[0]):
+            raise DataError(f"{where}; save the table in UTF-8, or remove the lines.")
         raise DataError(
-            f"{where}: {unknown[0]!r} is not an image of the folder ({len(unknown)} such lines); write file "
-            "names relative to the folder, with / between folders, or remove the lines."
+            f"{where}; write file names relative to the folder, with / between folders, or remove the lines."
         )
     return [labels.get(name, "") for name in names]

@@ -1,5 +1,6 @@
 """Training, validation and test images, and which labels training may see."""
 
+import hashlib
 import math
 import os
 from dataclasses import dataclass, replace
@@ -93,6 +94,21 @@ class Splits:
     def revealed(self) -> ImageData:
         """The training images with all labels that are known, those too that training does not see; to judge by."""
         return replace(self.train, labels=self.train_truth)
+
+    def digest(self) -> str:
+        """Return a digest of names, labels and the split, by which a run notices that its data has changed."""
+        found = hashlib.blake2b(digest_size=16)
+        found.update("\0".join(self.train.class_names).encode("utf-8", "surrogateescape"))
+        for part, labels in (
+            (self.train, self.train_truth),
+            (self.train, self.train.labels),
+            (self.validation, self.validation.labels),
+            (self.test, self.test.labels),
+        ):
+            found.update(f"\0\0{len(part)}\0".encode())
+            found.update(labels.cpu().numpy().tobytes())
+            found.update("\0".join(part.names or ()).encode("utf-8", "surrogateescape"))
+        return found.hexdigest()
 
     def streams(
         self, batch_size: int, labelled_batch_size: int, seed: int, neighbours: int = 0, pairs: int = 0

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aegean.build import build_trainer
 from aegean.choose import DataSummary, choose, with_epochs
 from aegean.choose.networks import ModelName, Task
 from aegean.data import DataSettings, Folder, Splits, Vectors
 from aegean.data.folder import ARRAYS
-from aegean.errors import ConfigError
+from aegean.errors import ConfigError, OutputError
 from aegean.experiment import Experiment
 from aegean.run import Run, free_folder
 from aegean.tasks.labels import collect_labels, write_labels
@@ -20,6 +21,12 @@ from aegean.tasks.rounds import Round, earlier_round
 from aegean.tasks.settings import TaskSettings, labels_digest
 from aegean.use import data_source
 
+LABELS = "labels.csv"
+#: What the tasks write, in which nobody else's work may be lost.
+WRITTEN = (
+    LABELS, "task.yaml", "clusters.csv", "predictions.csv", "label-next.csv", "coordinates.csv", "map.png",
+    "report.html", "sheets", "clusters",
+)  # fmt: skip
 #: A round that goes on from the weights of the last one trains for this share of the passes of a new run.
 WARM_SHARE = 0.5
 
@@ -54,6 +61,7 @@ class Prepared:
             OutputError: it cannot be written.
         """
         if self.warm is not None:
+            build_trainer(self.experiment, self.splits)  # whatever does not fit is found before a file is moved
             self.warm.put_away()
         self.settings.save(self.folder)
         run = Run.create(self.folder, self.experiment, command, self.splits)
@@ -114,9 +122,13 @@ def prepare(
     name = f"{task}-{_slug(str(source))}"
     folder = Path(out) if out is not None else free_folder(Path("runs"), name)
     warm = earlier_round(folder, task, str(source)) if out is not None else None
+    if warm is None:
+        refuse_to_overwrite(folder)
     new_labels = None
     if task == "classify" and isinstance(data, Folder) and not _is_array(data):
-        new_labels = folder / (warm.next_labels if warm else "labels.csv")
+        new_labels = folder / (warm.next_labels if warm else LABELS)
+        if new_labels.exists():
+            raise OutputError(f"{new_labels}: exists already; rename it, or choose another folder with --out.")
         write_labels(new_labels, collect_labels(data, labels, warm.labels if warm else None))
         data = data.override({"labels_file": str(new_labels)})
     elif labels:
@@ -168,6 +180,17 @@ def prepare(
         reasons=tuple(reasons),
     )
     return Prepared(folder, experiment, settings, splits, found, warm)
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Refuse a folder for a new run in which there are files of someone else's that it would write.
+
+    Raises:
+        OutputError: one of them exists.
+    """
+    for name in WRITTEN:
+        if (folder / name).exists():
+            raise OutputError(f"{folder / name}: exists already and would be overwritten; choose another --out.")
 
 
 def describe(splits: Splits, summary: DataSummary, source: str) -> tuple[str, ...]:

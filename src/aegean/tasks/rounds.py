@@ -13,13 +13,13 @@ from aegean.errors import AegeanError, CheckpointError, OutputError
 from aegean.experiment import Experiment
 from aegean.models import Model, create
 from aegean.models.base import load_weights
-from aegean.run import CALIBRATION, Run
+from aegean.run import CALIBRATION, DATA, Run
 from aegean.tasks.settings import SETTINGS, TaskSettings, labels_digest, settings_of
 
 #: Files of a round, in the order in which they are moved; without the last one a folder holds no run.
 FILES = (
     "checkpoints", "metrics.jsonl", "folds.json", CALIBRATION, "evaluation.json", "predictions.csv", "label-next.csv",
-    "report.html", "command.txt", "environment.json", SETTINGS, "experiment.yaml",
+    "report.html", "command.txt", "environment.json", DATA, SETTINGS, "experiment.yaml",
 )  # fmt: skip
 
 
