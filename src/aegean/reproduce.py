@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import ConfigError, TrainingError
@@ -104,7 +106,9 @@ def _trained(experiment: Experiment) -> dict[str, object]:
 
 def baselines(splits: Splits) -> dict[str, float]:
     """Return the test error in percent of the baselines on the same images and labels."""
-    images, test = (as_float(part.images, splits.binarize) for part in (splits.train, splits.test))
+    images, test = (
+        as_float(part.images, splits.binarize, torch.Generator().manual_seed(0)) for part in (splits.train, splits.test)
+    )
     return compare_baselines(images, splits.train.labels, test, splits.test.labels)
 
 

@@ -1,5 +1,6 @@
 """What noise does, in numbers: models whose answers are known get the known numbers."""
 
+import dataclasses
 import math
 
 import pytest
@@ -237,6 +238,25 @@ def test_draws_that_change_the_category_are_counted_where_images_are_ambiguous(m
     found = evaluate_model(model, looked_at, "test", protocols=("category-draws",))
     assert (found["changing_ambiguous"], found["changing_clear"]) == (100, 0)
     assert torch.equal(model.rng.get_state(), state)  # its own noise is as it was
+
+
+def test_one_test_image_is_ambiguous_and_none_is_clear(monkeypatch, looked_at):
+    monkeypatch.setattr(noise, "classify", lambda network, x, binarize=None: torch.ones(len(x), 1))
+    one = dataclasses.replace(looked_at, test=looked_at.test.subset(torch.arange(1)))
+    model = create(SMALL_MODELS["flipped-implicit"], (1, 8, 8), 3, seed=0)
+    monkeypatch.setattr(noise, "trained_classifier", lambda model, splits, dtype, progress: (None, splits.test))
+    found = evaluate_model(model, one, "test", protocols=("category-draws",))
+    assert found["changing_ambiguous"] in (0, 100)
+    assert "changing_clear" not in found
+
+
+def test_images_that_are_drawn_for_reconstructions_are_the_same_again(looked_at):
+    drawn = dataclasses.replace(looked_at, binarize="sample")
+    model = create(SMALL_MODELS["implicit"], (1, 8, 8), 3, seed=0)
+    state = torch.get_rng_state()
+    first, second = (evaluate_model(model, drawn, "test", protocols=("stochastic-reconstruction",)) for _ in range(2))
+    assert first == second
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_what_these_protocols_lack_is_said():

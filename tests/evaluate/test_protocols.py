@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from aegean import reproduce
 from aegean.errors import ConfigError, UnsupportedError
+from aegean.evaluate import samples
 from aegean.evaluate.apply import apply, evaluation
-from aegean.evaluate.protocols import evaluate_model, protocol_names
+from aegean.evaluate.protocols import PROTOCOLS, ProtocolName, evaluate_model, protocol_names
 from aegean.models import create
 from aegean.priors import Empirical
 from conftest import SMALL_MODELS, make_splits
@@ -170,6 +172,52 @@ def test_the_marginal_of_a_categorical_code_is_exact_and_no_less_likely_than_its
         conditional = -model.reconstruction_log_prob(x).mean()
     assert found["marginal_nats"] == pytest.approx(float(-(terms.logsumexp(0) - math.log(3)).mean()), rel=1e-5)
     assert found["conditional_nats"] == pytest.approx(float(conditional), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["aae", "pixelgan-supervised"])
+def test_the_marginal_of_one_image_has_no_standard_error(name: str) -> None:
+    splits = make_splits(n=40, test=1, validation=2)
+    found = evaluate_model(create(SMALL_MODELS[name], (1, 8, 8), 3), splits, "test", protocols=("marginal",))
+    assert {"marginal_nats", "conditional_nats"} <= found.keys()
+    assert "marginal_nats_standard_error" not in found
+    assert all(math.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [
+        ("implicit", "bits-back"),
+        ("infogan", None),
+        ("ali", None),
+        ("aae-universal", "code-match"),
+        ("aae-gaussian", "parzen"),
+    ],
+)
+def test_the_same_model_gets_the_same_numbers_again_without_the_global_generator(
+    monkeypatch: pytest.MonkeyPatch, name: str, protocol: ProtocolName | None
+) -> None:
+    few = lambda *given: samples._parzen(*given, 100, "parzen")  # noqa: E731
+    monkeypatch.setitem(PROTOCOLS, "parzen", few)
+    splits = make_splits(n=80, test=30, validation=20)
+    if protocol == "parzen":
+        splits = dataclasses.replace(splits, binarize="sample")
+    model = create(SMALL_MODELS[name], (1, 8, 8), 3, seed=0)
+    state, protocols = torch.get_rng_state(), (protocol,) if protocol else ()
+    first, second = (evaluate_model(model, splits, "test", protocols=protocols) for _ in range(2))
+    assert first == second
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_baselines_of_images_that_are_drawn_are_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Tensor, ...]] = []
+    monkeypatch.setattr(reproduce, "compare_baselines", lambda *given: seen.append(given) or {})
+    splits = dataclasses.replace(make_splits(), binarize="sample")
+    state = torch.get_rng_state()
+    reproduce.baselines(splits)
+    reproduce.baselines(splits)
+    assert torch.equal(seen[0][0], seen[1][0])
+    assert torch.equal(seen[0][2], seen[1][2])
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_the_marginal_of_a_continuous_code_bounds_that_of_a_code_that_is_ignored() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from aegean.data.stream import Batch
 from aegean.errors import ConfigError
-from aegean.models import AAE, AAEConfig, CategoricalAAEConfig, Model, VAEConfig, create
+from aegean.models import AAE, AAEConfig, CategoricalAAEConfig, Model, PixelGAN, VAEConfig, create
 from aegean.models.code import label_switch
 from aegean.models.consistency import Consistency
 from aegean.models.vae import log_normal
@@ -100,6 +100,59 @@ def test_a_prior_without_components_cannot_be_label_aware() -> None:
         create(SMALL_MODELS["aae-labels"].override({"prior": {"kind": "gaussian", "dim": 2}}), SHAPE, 3)
 
 
+# ---- batch normalisation in the discriminator -----------------------------------------------------------------------
+
+
+def judged_by_batches(name: str, **changes: object) -> CategoricalAAEConfig:
+    return SMALL_MODELS[name].override({"discriminator.batch_norm": "hidden", **changes})  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("name", "adversary"),
+    [
+        ("aae", "adversary"),
+        ("pixelgan-categorical", "adversary"),
+        ("aae-classified", "adversary"),
+        ("aae-classified", "style_adversary"),
+        ("aae-given", "style_adversary"),
+    ],
+)
+def test_r1_and_batch_normalisation_do_not_go_together(name: str, adversary: str) -> None:
+    with pytest.raises(ConfigError, match=f"{adversary}.r1 needs a discriminator without batch normalisation"):
+        create(judged_by_batches(name, **{f"{adversary}.r1": 1.0}), SHAPE, 3)
+    create(judged_by_batches(name), SHAPE, 3)
+
+
+def test_r1_of_a_game_that_is_not_played_does_no_harm() -> None:
+    create(judged_by_batches("aae-given", **{"adversary.r1": 1.0}), SHAPE, 3)
+    create(judged_by_batches("pixelgan-free", **{"adversary.r1": 1.0}), SHAPE, 3)
+
+
+def test_r1_needs_a_network_of_ones_own_without_batch_normalisation_too() -> None:
+    own = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    for model, name in ((AAE, "aae"), (PixelGAN, "pixelgan-categorical")):
+        with pytest.raises(ConfigError, match="without batch normalisation"):
+            model.create(SMALL_MODELS[name].override({"adversary.r1": 1.0}), SHAPE, 3, discriminator=own)
+
+
+@pytest.mark.parametrize("name", ["aae", "pixelgan-gaussian", "aae-classified"])
+def test_fakes_are_normalised_alone_in_both_phases(name: str) -> None:
+    """One pass over both kinds would give fakes that confuse a discriminator which it is not."""
+    for batch_norm, expected in (("hidden", [N, N, N]), ("none", [2 * N, N])):
+        model = model_of(name, **{"discriminator.batch_norm": batch_norm})
+        batch, seen = batch_of(), {}
+        codes = model.draw_codes(batch.x) if name == "aae-classified" else model.draw_code(batch.x)
+        for part, network in model.named_children():
+            if "discriminator" in part:
+                seen[part] = sizes = []
+                network.register_forward_pre_hook(lambda _, inputs, to=sizes: to.append(len(inputs[0])))
+        for phase in model.all_phases():
+            if phase.name.startswith(("discriminate", "confuse")):
+                phase.loss(batch, codes)
+        assert len(seen) == (2 if name == "aae-classified" else 1)
+        assert all(sizes == expected for sizes in seen.values())
+
+
 # ---- networks of one's own ------------------------------------------------------------------------------------------
 
 
@@ -115,6 +168,28 @@ def test_a_prior_without_components_cannot_be_label_aware() -> None:
 def test_networks_that_do_not_fit_the_prior_are_refused_before_training(parts: dict[str, nn.Module]) -> None:
     with pytest.raises(ConfigError, match=f"Your {next(iter(parts))}"):
         AAE.create(SMALL_MODELS["aae"], SHAPE, **parts)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"encoder": nn.Sequential(nn.Flatten(), nn.Linear(64, 7))},
+        {"encoder": nn.Linear(3, 3)},
+        {"discriminator": nn.Linear(5, 1)},
+        {"discriminator": nn.Linear(3, 2)},
+    ],
+)
+def test_a_pixelgan_refuses_networks_that_do_not_fit_its_prior_too(parts: dict[str, nn.Module]) -> None:
+    with pytest.raises(ConfigError, match=f"Your {next(iter(parts))}"):
+        PixelGAN.create(SMALL_MODELS["pixelgan-categorical"], SHAPE, 3, **parts)
+
+
+@pytest.mark.parametrize("logits", [nn.Flatten(), nn.Flatten(0)])
+def test_a_discriminator_may_give_its_logits_in_one_dimension(logits: nn.Module) -> None:
+    own = nn.Sequential(nn.Linear(3, 1), logits)
+    for model, name in ((AAE, "aae"), (PixelGAN, "pixelgan-categorical")):
+        made, batch = model.create(SMALL_MODELS[name], SHAPE, 3, discriminator=own), batch_of()
+        assert made.discriminator_loss(batch, made.draw_code(batch.x)).shape == (N,)
 
 
 def test_networks_that_fit_are_taken_and_left_in_their_mode() -> None:

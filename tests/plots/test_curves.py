@@ -58,6 +58,24 @@ def test_with_a_reference_the_axis_starts_at_zero():
     assert "0" in texts(svg)
 
 
+@pytest.mark.parametrize("level", [0.0, -1.0, 1.0])
+def test_a_curve_that_never_moves_is_drawn_with_any_reference(level):
+    """A dead critic's loss is exactly 0; the chance of a generator that minimises minus a divergence is negative."""
+    svg = curve_svg([(0, level), (1, level)], "loss", (level, "chance"))
+    (points,) = line(svg)
+    reference = next(part for part in parse(svg).iter("path") if part.get("class") == "reference")
+    height = float(re.match(r"M[\d.]+ ([\d.]+)H", reference.get("d"))[1])
+    assert points[0][1] == points[1][1] == height
+    assert 10 <= height <= 150 - 22
+
+
+def test_a_negative_reference_is_within_the_axis():
+    svg = curve_svg([(0, -0.5), (1, 0.5)], "loss", (-1.0, "chance"))
+    assert "\u22121" in texts(svg)
+    reference = next(part for part in parse(svg).iter("path") if part.get("class") == "reference")
+    assert re.match(r"M[\d.]+ ([\d.]+)H", reference.get("d"))[1] == "128.0"
+
+
 def test_values_that_are_not_finite_interrupt_the_line():
     points = [(0, 1.0), (1, 2.0), (2, math.nan), (3, 2.0), (4, math.inf), (5, 1.5)]
     assert [len(piece) for piece in line(curve_svg(points, "loss"))] == [2, 1, 1]

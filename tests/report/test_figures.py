@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from aegean.adversary import Adversary
 from aegean.data import as_float
 from aegean.evaluate.apply import apply
 from aegean.models import AAEConfig, CategoricalAAEConfig, PixelGANConfig, VAEConfig, create
 from aegean.priors import Categorical, Empirical, Gaussian, GaussianMixture, SwissRoll
 from aegean.report import ImageRow, ReportContent, figures, render_report
-from aegean.report.build import _adversaries
+from aegean.report.build import _adversaries, _technical
 from aegean.report.figures import code_map, nearest, nearest_figure, paper_figures
 from aegean.report.pictures import figure_panels
+from aegean.report.tables import adversary_verdict
 from conftest import SMALL, SMALL_MODELS, make_splits
 
 COPIED, MANIFOLD, WALK = "Drawn or copied?", "The manifold", "A walk along the swiss roll"
@@ -288,3 +290,76 @@ def test_of_two_discriminators_each_is_compared_with_its_own_opponent():
         "discriminate-category": [(1, 2.0)],
         "discriminate": [(1, 3.0)],
     }
+
+
+def rows_of(phase, loss=1.3, chance=1.386, **more):
+    return [{"epoch": epoch, phase: loss, f"{phase}/chance": chance} | more for epoch in (1, 2)]
+
+
+def test_a_game_that_is_played_twice_has_an_opponent_each_time():
+    rows = [{**plain, **pairs} for plain, pairs in zip(
+        rows_of("discriminate", confuse=0.7), rows_of("discriminate-pairs", **{"confuse-pairs": 3.0}), strict=True
+    )]  # fmt: skip
+    found = {health.name: health.generator_loss for health in _adversaries(rows)}
+    assert found == {"discriminate": [(1, 0.7), (2, 0.7)], "discriminate-pairs": [(1, 3.0), (2, 3.0)]}
+
+
+def test_accuracies_may_be_missing():
+    (health,) = _adversaries(rows_of("discriminate"))
+    assert (health.real_accuracy, health.fake_accuracy, health.generator_loss) == (None, None, [])
+    assert not _adversaries([{"epoch": 1, "discriminate/chance": 1.386}])
+
+
+@pytest.mark.parametrize("loss", ["non-saturating", "minimax", "least-squares", "wasserstein", "kl", "reverse-kl"])
+@pytest.mark.parametrize(
+    ("name", "phase", "setting"),
+    [
+        ("aae", "discriminate", "adversary"),
+        ("aae-labels", "discriminate-pairs", "adversary"),
+        ("aae-classified", "discriminate-style", "style_adversary"),
+        ("aae-classified", "discriminate-category", "adversary"),
+        ("implicit", "discriminate-reconstruction", "adversary"),
+        ("implicit", "discriminate-code", "code_adversary"),
+        ("flipped-implicit", "discriminate-image", "image_adversary"),
+        ("ali", "discriminate", "adversary"),
+    ],
+)
+def test_the_opponents_chance_is_that_of_its_losses(name, phase, setting, loss):
+    """Of ALI both networks are opponents, and the chance of one is what confuses the other, too."""
+    ways = {"gradients": "negative"} if name == "implicit" else {}
+    config = SMALL_MODELS[name].override({f"{setting}.loss": loss, **ways})
+    adversary = Adversary(loss=loss)
+    logits = torch.full((1,), adversary.boundary)
+    expected = adversary.generator_loss(logits)
+    if name == "ali":
+        expected = expected + adversary.generator_loss_of_real(logits)
+    (health,) = _adversaries(rows_of(phase, confuse=0.7), config)
+    assert health.generator_chance == pytest.approx(expected.item())
+
+
+def test_both_ways_of_gradients_have_both_terms_at_chance():
+    config = SMALL_MODELS["implicit"].override({"gradients": "both"})
+    (health,) = _adversaries(rows_of("discriminate-reconstruction"), config)
+    assert health.generator_chance == pytest.approx(2 * math.log(2))
+    (health,) = _adversaries(rows_of("discriminate-code"), config)
+    assert health.generator_chance == pytest.approx(math.log(2))
+    (health,) = _adversaries(rows_of("discriminate"), SMALL_MODELS["vae-gan"])  # has no such settings
+    assert health.generator_chance == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("loss", [0.0, -1.0])
+def test_a_dead_critic_is_drawn(loss):
+    (health,) = _adversaries(rows_of("discriminate", loss=0.0, chance=0.0, confuse=loss), aae(Gaussian(dim=2)))
+    charts = adversary_verdict(health)["charts"]
+    assert len(charts) == 2
+    assert "nan" not in str(charts)
+
+
+@pytest.mark.parametrize(("more", "minutes"), [({}, None), ({"seconds": 120.0}, 2.0)])
+def test_the_time_of_training_may_be_missing(more, minutes):
+    environment = SimpleNamespace(aegean="1", torch="2", python="3", commit="4", hardware="5")
+    experiment, splits = SimpleNamespace(to_yaml=str), SimpleNamespace(skipped=())
+    run = SimpleNamespace(
+        started_in=lambda: environment, command="", experiment=experiment, splits=splits, warnings=tuple
+    )
+    assert _technical(run, rows_of("discriminate", **more)).minutes == minutes

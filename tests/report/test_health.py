@@ -2,10 +2,12 @@ import math
 
 import pytest
 
+from aegean.adversary import Adversary
 from aegean.errors import DataError
 from aegean.report.health import AdversaryHealth
 
 CHANCE = 2 * math.log(2)
+LOSSES = ["non-saturating", "minimax", "least-squares", "wasserstein", "jensen-shannon", "kl", "reverse-kl"]
 
 
 def health(*losses, **given):
@@ -35,6 +37,20 @@ def test_without_accuracies_the_loss_decides():
 def test_chance_is_that_of_the_loss():
     assert health(1.0, 1.0, discriminator_chance=1.0).verdict == "never started"
     assert health(CHANCE, CHANCE, discriminator_chance=1.0).verdict == "working"
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_dead_discriminator_is_found_out_whatever_the_loss(loss):
+    chance = Adversary(loss=loss).chance_level[0]
+    dead = [chance + noise for noise in (1e-5, -1e-5)] * 10
+    assert health(*dead, discriminator_chance=chance).verdict == "never started"
+    assert health(*dead, chance - 0.05, *dead, discriminator_chance=chance).verdict == "working"
+
+
+def test_a_divergence_has_no_scale_to_be_overpowered_by():
+    assert health(-0.1, -3.0, discriminator_chance=0.0).verdict == "working"
+    accurate = {"real_accuracy": 0.99, "fake_accuracy": 0.99}
+    assert health(-0.1, -3.0, discriminator_chance=0.0, **accurate).verdict == "overpowered"
 
 
 @pytest.mark.parametrize("last", [math.nan, math.inf, -math.inf])

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from aegean.adversary import Adversary
 from aegean.data import Splits
 from aegean.errors import CheckpointError, ConfigError, OutputError
 from aegean.models import AAE, VAE, Model, create
 from aegean.models.base import load_weights
-from aegean.train import SGD, Adam
+from aegean.train import SGD, Adam, TrainConfig
 from aegean.train.checkpoint import list_checkpoints, load_trainer_state, save_checkpoint
 from aegean.train.ema import EMA
 from aegean.train.health import HealthMonitor
@@ -46,10 +47,30 @@ def test_a_fused_optimiser_steps_a_channels_last_weight_like_a_plain_one(config:
     torch.testing.assert_close(fused.detach().contiguous(), plain.detach(), rtol=1e-5, atol=1e-6)
 
 
-def test_rates_that_make_no_sense_are_refused() -> None:
-    for bad in ({"momentum": 1.5}, {"weight_decay": -1.0}, {"clip_norm": 0.0}):
-        with pytest.raises(ConfigError):
-            SGD(**bad)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"kind": "sgd", "momentum": 1.5},
+        {"rate": -1.0},
+        {"rate": {"start": 1.0, "end": -1.0, "epochs": 1.0}},
+        {"betas": [1.5, 0.9]},
+        {"betas": [0.9, 1.0]},
+        {"drops": [[1.0, -0.1]]},
+        {"drops": [[math.nan, 0.1]]},
+        {"drops": [[math.inf, 0.1]]},
+        {"drops": [[1.0, math.inf]]},
+        {"weight_decay": -1.0},
+        {"weight_decay": math.inf},
+        {"eps": math.inf},
+        {"clip_norm": 0.0},
+        {"clip_norm": math.nan},
+    ],
+    ids=str,
+)
+def test_rates_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
+    *_, name = bad
+    with pytest.raises(ConfigError, match=rf"optimizers.{name}"):
+        TrainConfig.from_dict({"optimizers": {"default": {"kind": "adam", **bad}}})
 
 
 # ---- precision -----------------------------------------------------------------------------------------------------
@@ -66,9 +87,10 @@ def test_precision_is_what_was_asked_for() -> None:
             assert linear(x).dtype is dtype
 
 
-def test_an_unknown_device_is_a_clear_error() -> None:
-    with pytest.raises(ConfigError, match="'toaster' cannot be used"):
-        choose_device("toaster")
+@pytest.mark.parametrize("name", ["toaster", "meta"])
+def test_a_device_that_computes_nothing_is_a_clear_error(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}' cannot be used"):
+        choose_device(name)
 
 
 def test_keeping_freed_memory_works_where_there_is_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +142,17 @@ def test_an_adversary_that_never_leaves_chance_is_reported_once() -> None:
     chance = 2 * math.log(2)
     metrics = {"discriminate": chance + 0.001, "discriminate/chance": chance}
     assert [bool(monitor.check(metrics)) for _ in range(5)] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("loss", ["least-squares", "wasserstein", "jensen-shannon", "kl", "reverse-kl"])
+def test_an_adversary_that_never_starts_is_reported_whatever_its_loss(loss: str) -> None:
+    chance = Adversary.from_dict({"loss": loss}, "test").chance_level[0]
+    dead = [{"discriminate": chance + sign * 1e-5, "discriminate/chance": chance} for sign in (1, -1, 1)]
+    monitor = HealthMonitor()
+    assert [bool(monitor.check(metrics)) for metrics in dead] == [False, False, True]
+    monitor = HealthMonitor()
+    assert not monitor.check({"discriminate": chance - 0.05, "discriminate/chance": chance})
+    assert not any(monitor.check(metrics) for metrics in dead * 2)
 
 
 def test_an_adversary_that_begins_late_has_as_much_time() -> None:
@@ -237,24 +270,50 @@ def test_a_missing_model_is_one_clear_error(tmp_path: Path) -> None:
         Model.from_pretrained(tmp_path)
 
 
+#: What a trainer saves beside tensors.
+VALUES = {"step": 1, "steps_per_epoch": 1, "seconds": 1.5, "counts": {}, "ema_steps": 0, "health": {}, "warnings": []}
+
+
+@pytest.mark.parametrize("wrong", [None, {"step": "1"}, {"counts": 3}, {"counts": {"a": "b"}}, {"warnings": None}])
+def test_values_of_other_kinds_than_a_trainer_saves_are_damage(wrong: dict[str, object] | None, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path, 1, small_model(), {}, VALUES)
+    assert load_trainer_state(checkpoint) == ({}, VALUES)
+    (checkpoint / "trainer.json").write_text("{}" if wrong is None else json.dumps(VALUES | wrong))
+    with pytest.raises(CheckpointError, match=r"trainer\.json: damaged or truncated\.$"):
+        load_trainer_state(checkpoint)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "trainer.safetensors", "trainer.json"])
+def test_a_damaged_checkpoint_names_the_one_before_it(file: str, tmp_path: Path) -> None:
+    older, newer = (save_checkpoint(tmp_path, step, small_model(), {}, VALUES) for step in (1, 2))
+    (newer / file).write_bytes((newer / file).read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match=f"Remove the folder {newer} to go on from {older.name} beside it"):
+        load_trainer_state(newer)
+    assert load_trainer_state(older)[1] == VALUES
+    (older / file).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=older.name) as raised:  # nothing is before it
+        load_trainer_state(older)
+    assert "Remove" not in str(raised.value)
+
+
 def test_only_the_newest_two_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 3):
-        save_checkpoint(tmp_path, step, small_model(), {"rng": torch.zeros(1)}, {"step": step})
+        save_checkpoint(tmp_path, step, small_model(), {"rng": torch.zeros(1)}, VALUES | {"step": step})
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
     assert len(list(tmp_path.iterdir())) == 2
     tensors, values = load_trainer_state(tmp_path / "step-00000003")
-    assert values == {"step": 3}
+    assert values == VALUES | {"step": 3}
     assert torch.equal(tensors["rng"], torch.zeros(1))
 
 
 def test_a_full_disk_keeps_what_was_saved_and_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(tmp_path, 1, small_model(), {}, {"step": 1})
+    save_checkpoint(tmp_path, 1, small_model(), {}, VALUES)
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("aegean.files.os.fsync", full)
     with pytest.raises(OutputError, match="no space left on device"):
-        save_checkpoint(tmp_path, 2, small_model(), {}, {"step": 2})
+        save_checkpoint(tmp_path, 2, small_model(), {}, VALUES | {"step": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
-    assert load_trainer_state(list_checkpoints(tmp_path)[-1])[1] == {"step": 1}
+    assert load_trainer_state(list_checkpoints(tmp_path)[-1])[1] == VALUES

@@ -13,6 +13,7 @@ from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
+from aegean.evaluate.noise import same_noise
 from aegean.evaluate.readout import MOST_CODES, read_labels
 from aegean.models import CategoricalAAE, ImplicitAutoencoder, Model, PixelGAN
 from aegean.models.autoencoder import Autoencoder
@@ -35,9 +36,9 @@ def bits_back(
     """
     if not isinstance(model, ImplicitAutoencoder):
         raise UnsupportedError(f"The protocol 'bits-back' is for implicit autoencoders, not {model.kind!r}.")
-    reconstruction, code = (
-        apply(model, model.extra_nats, splits.test.images, dtype, splits.binarize).mean(dim=0).tolist()
-    )
+    with same_noise(model):
+        found = apply(model, model.extra_nats, splits.test.images, dtype, splits.binarize)
+    reconstruction, code = found.mean(dim=0).tolist()
     return {"extra_reconstruction_nats": reconstruction, "extra_code_nats": code}
 
 
@@ -52,7 +53,8 @@ def code_match(
     """
     if not isinstance(model, Autoencoder | PixelGAN):
         raise UnsupportedError(f"The protocol 'code-match' is for models with a prior on codes, not {model.kind!r}.")
-    codes = apply(model, model.draw_code, splits.test.images, dtype, splits.binarize)
+    with same_noise(model):
+        codes = apply(model, model.draw_code, splits.test.images, dtype, splits.binarize)
     prior = model.prior
     if isinstance(model, CategoricalAAE):
         codes, prior = model.split(codes)[1], model.config.style
@@ -135,7 +137,7 @@ def marginal(
 
     Returns:
         `marginal_nats`, in the mean an upper bound on -log p(x) where it is not exact, with its standard error over
-        images; `conditional_nats` of the same images at their own codes.
+        images where there are two or more; `conditional_nats` of the same images at their own codes.
     """
     if not isinstance(model, Autoencoder | PixelGAN) or isinstance(model, CategoricalAAE) or not model.can("sample"):
         raise UnsupportedError(
@@ -165,8 +167,7 @@ def marginal(
     test = splits.test.images[:MARGINAL_IMAGES]
     found = nats(test, std, MARGINAL_SAMPLES, "marginal")
     conditional = apply(model, model.reconstruction_log_prob, test, dtype, splits.binarize, MARGINAL_BATCH)
-    return {
-        "marginal_nats": float(found.mean()),
-        "marginal_nats_standard_error": float(found.std() / len(found) ** 0.5),
-        "conditional_nats": float(-conditional.mean()),
-    }
+    results = {"marginal_nats": float(found.mean())}
+    if len(found) > 1:  # one image has no spread
+        results["marginal_nats_standard_error"] = float(found.std() / len(found) ** 0.5)
+    return results | {"conditional_nats": float(-conditional.mean())}

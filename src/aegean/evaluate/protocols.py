@@ -1,6 +1,7 @@
 """How a model of any kind is judged: which protocols apply to it, run on held-out images."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -78,9 +79,9 @@ def evaluate_model(
         log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=report)
         results["nats"] = float(-log_prob.mean())
     elif model.can("encode") and model.can("decode"):
-        results["squared_error"] = float(
-            apply(model, lambda x: _squared_error(model, x), data.images, dtype, splits.binarize).mean()
-        )
+        generator = torch.Generator().manual_seed(0)  # of a decoder that draws its images
+        task = partial(_squared_error, model, generator=generator)
+        results["squared_error"] = float(apply(model, task, data.images, dtype, splits.binarize).mean())
     for name in protocols:
         results |= PROTOCOLS[name](model, splits, dtype, state, progress)
     return results
@@ -147,5 +148,5 @@ def _clustering(model: Model, splits: Splits, data: ImageData, dtype: torch.dtyp
     return values
 
 
-def _squared_error(model: Model, x: Tensor) -> Tensor:
-    return (model.reconstruct(x) - x).square().flatten(1).sum(dim=1)
+def _squared_error(model: Model, x: Tensor, generator: torch.Generator) -> Tensor:
+    return (model.reconstruct(x, generator) - x).square().flatten(1).sum(dim=1)

@@ -16,9 +16,11 @@ from aegean.models.base import Group, Phase, Shape
 from aegean.models.code import (
     check_network,
     check_paired,
+    check_r1,
     code_game,
     confusion_loss,
     discriminator_loss,
+    has_batch_norm,
     label_switch,
     ready_prior,
 )
@@ -120,7 +122,8 @@ class AAE(Autoencoder):
         if decoder is not None:
             check_network("decoder", decoder, parameters, z)
         if discriminator is not None:
-            check_network("discriminator", discriminator, (1,), torch.zeros(2, dim + told))
+            check_network("discriminator", discriminator, (1,), torch.zeros(2, dim + told), flat=True)
+        check_r1("adversary", config.adversary, self.discriminator)
 
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction, then regularization; the discriminator and its confusion see the same codes."""
@@ -149,7 +152,8 @@ class AAE(Autoencoder):
         """Tell draws of the prior (real) from codes of images (fake)."""
         labels = batch.y if self.config.label_aware else None
         real = self.prior.sample(len(z), labels, self.rng, z.device)
-        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch, self._told(batch))
+        told, apart = self._told(batch), has_batch_norm(self.discriminator)
+        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch, told, apart=apart)
 
     def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Move the codes to where the discriminator takes them for draws of the prior."""

@@ -19,7 +19,7 @@ from aegean.errors import ConfigError
 from aegean.likelihoods import GaussianLikelihood, LikelihoodConfig
 from aegean.models.autoencoder import Autoencoder
 from aegean.models.base import Group, Moment, Phase, Shape
-from aegean.models.code import confusion_loss, discriminator_loss, label_switch
+from aegean.models.code import check_r1, confusion_loss, discriminator_loss, has_batch_norm, label_switch
 from aegean.models.consistency import Consistency, changed, merging, with_agreement, with_finer
 from aegean.nn import DecoderConfig, EncoderConfig, MLPConfig
 from aegean.nn.noise import Dropout, GaussianNoise
@@ -116,6 +116,9 @@ class CategoricalAAE(Autoencoder):
         told = self.categories + (config.content == "given") if config.independent else 0
         self.style_discriminator = config.discriminator.build(self.style + told, 1)
         self.category_discriminator = config.discriminator.build(self.categories, 1) if inferred else None
+        check_r1("style_adversary", config.style_adversary, self.style_discriminator)
+        if self.category_discriminator is not None:
+            check_r1("adversary", config.adversary, self.category_discriminator)
 
     # ---- training -------------------------------------------------------------------------------------------------
 
@@ -164,15 +167,16 @@ class CategoricalAAE(Autoencoder):
         z = codes[1]
         real = self.config.style.sample(len(z), generator=self.rng, device=z.device)
         adversary, told = self.config.style_adversary, self._told(batch, codes)
-        return discriminator_loss(self, self.style_discriminator, adversary, real, z, batch.epoch, told)
+        judge = self.style_discriminator
+        return discriminator_loss(self, judge, adversary, real, z, batch.epoch, told, apart=has_batch_norm(judge))
 
     def category_discriminator_loss(self, batch: Batch, codes: Codes) -> Tensor:
         """Tell one-hot draws of p(y) from the inferred categories of images."""
         assert self.category_discriminator is not None  # noqa: S101 - else there is no such phase
-        y = codes[0]
+        y, judge, adversary = codes[0], self.category_discriminator, self.config.adversary
         real = self.config.category.sample(len(y), generator=self.rng, device=y.device)
         self.observe(usage=y.mean(dim=0))
-        return discriminator_loss(self, self.category_discriminator, self.config.adversary, real, y, batch.epoch)
+        return discriminator_loss(self, judge, adversary, real, y, batch.epoch, apart=has_batch_norm(judge))
 
     def confusion_loss(self, batch: Batch, codes: Codes) -> Tensor:
         """Move both codes to where their discriminators take them for draws of the prior."""

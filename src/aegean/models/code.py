@@ -146,11 +146,16 @@ def check_r1(name: str, adversary: Adversary, discriminator: nn.Module) -> None:
     Raises:
         ConfigError: it has batch normalisation, and `adversary.r1` is not 0.
     """
-    if adversary.r1 != 0 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in discriminator.modules()):
+    if adversary.r1 != 0 and has_batch_norm(discriminator):
         raise ConfigError(
             f"{name}.r1 needs a discriminator without batch normalisation; set batch_norm: none in its settings, or "
             f"{name}.r1=0."
         )
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether what a network makes of a sample depends on the samples beside it."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules())
 
 
 def check_paired(config: Any) -> None:
@@ -196,7 +201,7 @@ def ready_prior(prior: Any, classes: int | None = None) -> Prior:
     return ready
 
 
-def check_network(name: str, network: nn.Module, outputs: tuple[int, ...], *inputs: Tensor) -> None:
+def check_network(name: str, network: nn.Module, outputs: tuple[int, ...], *inputs: Tensor, flat: bool = False) -> None:
     """Try a network of a user's own on two made samples before training.
 
     Args:
@@ -204,6 +209,7 @@ def check_network(name: str, network: nn.Module, outputs: tuple[int, ...], *inpu
         network: left as it was.
         outputs: shape that it must give for one sample.
         inputs: two samples each.
+        flat: one number for each sample will do, too, in a tensor of one dimension; an `Adversary` takes such logits.
 
     Raises:
         ConfigError: it fails on such inputs, or its outputs have another shape.
@@ -218,7 +224,7 @@ def check_network(name: str, network: nn.Module, outputs: tuple[int, ...], *inpu
         raise ConfigError(f"Your {name} cannot take inputs of shape {given}: {error}") from None
     finally:
         network.train(training)
-    if found != (2, *outputs):
+    if found != (2, *outputs) and not (flat and found == (2,)):
         raise ConfigError(
             f"Your {name} returns {found} for two samples; prior, likelihood and images need {(2, *outputs)}."
         )

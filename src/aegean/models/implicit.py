@@ -12,7 +12,14 @@ from aegean.adversary import Adversary
 from aegean.data.stream import Batch
 from aegean.errors import UnsupportedError
 from aegean.models.base import Group, Phase, Shape
-from aegean.models.code import check_r1, concession_loss, confusion_loss, discriminator_loss, game
+from aegean.models.code import (
+    check_r1,
+    concession_loss,
+    confusion_loss,
+    discriminator_loss,
+    game,
+    has_batch_norm,
+)
 from aegean.models.consistency import changed
 from aegean.models.two_way import (
     PairDiscriminator,
@@ -146,7 +153,8 @@ class ImplicitAutoencoder(TwoWay):
         if self.categories is not None:
             self.observe(usage=shared.z[:, self.categories].mean(dim=0))
         real, adversary = self.draw_prior(len(shared.z)), self.config.code_adversary
-        return discriminator_loss(self, self._judge_code, adversary, real, shared.z, batch.epoch)
+        apart = has_batch_norm(self.code_discriminator)
+        return discriminator_loss(self, self._judge_code, adversary, real, shared.z, batch.epoch, apart=apart)
 
     def confusion_loss(self, batch: Batch, shared: Pass) -> Tensor:
         """Confuse both discriminators: T*(x', z) of equation 9, and the same of the code, (n,)."""

@@ -15,7 +15,17 @@ from aegean.data.stream import Batch
 from aegean.errors import ConfigError, UnsupportedError
 from aegean.likelihoods import Bernoulli, LikelihoodConfig
 from aegean.models.base import Group, Model, Moment, Phase, Shape
-from aegean.models.code import check_paired, code_game, confusion_loss, discriminator_loss, label_switch, ready_prior
+from aegean.models.code import (
+    check_network,
+    check_paired,
+    check_r1,
+    code_game,
+    confusion_loss,
+    discriminator_loss,
+    has_batch_norm,
+    label_switch,
+    ready_prior,
+)
 from aegean.models.completion import complete
 from aegean.models.consistency import Consistency, changed, merging, with_agreement, with_finer
 from aegean.nn import ConvEncoderConfig, EncoderConfig, MLPConfig, PixelCNNConfig
@@ -141,6 +151,12 @@ class PixelGAN(Model):
         self.decoder = config.decoder.build(dim, shape, outputs) if config.reconstruction else None
         told = classes + 1 if config.label_aware else 0
         self.discriminator = discriminator or config.discriminator.build(dim + told, 1)
+        if encoder is not None:
+            check_network("encoder", encoder, (dim,), torch.zeros(2, *shape))
+        if discriminator is not None:
+            check_network("discriminator", discriminator, (1,), torch.zeros(2, dim + told), flat=True)
+        if config.adversarial:
+            check_r1("adversary", config.adversary, self.discriminator)
 
     def phases(self) -> tuple[Phase | Group, ...]:
         """Reconstruction and adversarial phases on all images, then the labelled ones."""
@@ -178,8 +194,8 @@ class PixelGAN(Model):
             self.observe(usage=z.mean(dim=0))
         labels = batch.y if self.config.label_aware else None
         real = self.prior.sample(len(z), labels, self.rng, z.device)
-        told = self._told(batch)
-        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch, told)
+        told, apart = self._told(batch), has_batch_norm(self.discriminator)
+        return discriminator_loss(self, self.discriminator, self.adversary, real, z, batch.epoch, told, apart=apart)
 
     def confusion_loss(self, batch: Batch, z: Tensor) -> Tensor:
         """Move the codes to where the discriminator takes them for draws of the prior."""

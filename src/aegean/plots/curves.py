@@ -27,8 +27,8 @@ def curve_svg(points: Points, name: str, reference: tuple[float, str] | None = N
     Args:
         points: (epoch, value) in order; values that are not finite interrupt the line.
         name: what is drawn, for readers who cannot see it.
-        reference: a positive level to compare with, and its name (`(1.386, "chance")`); the axis then
-            starts at 0.
+        reference: a level to compare with, and its name (`(1.386, "chance")`); the axis then starts at 0, or ends
+            there where all lies below.
         unit: what the values count, written along their axis.
 
     Returns:
@@ -146,8 +146,7 @@ def _finite(points: Points, name: str) -> list[tuple[float, float]]:
 
 def _axis(values: Sequence[float], reference: tuple[float, str] | None) -> tuple[float, float]:
     """Lowest and highest value of the axis; a curve that hardly moves must look like one."""
-    if reference:
-        return min(0.0, *values), max(reference[0], *values)
+    values = (*values, reference[0], 0.0) if reference else values
     lowest, highest = min(values), max(values)
     least = 0.02 * max(abs(lowest), abs(highest), 1e-6)
     pad = max(0.0, (least - (highest - lowest)) / 2)

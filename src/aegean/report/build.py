@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aegean.adversary import Adversary
+from aegean.config import Config
 from aegean.data import ImageData, Splits
 from aegean.evaluate.apply import apply
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.files import atomic_write
-from aegean.models import Model
+from aegean.models import ALIConfig, Model
 from aegean.report.content import Cluster, ImageRow, Mistakes, Reconstructions, ReportContent, Technical
 from aegean.report.figures import MAX_ROWS, code_map, component_names, paper_figures
 from aegean.report.health import AdversaryHealth
@@ -88,7 +90,7 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
         baselines=baselines,
         errors=[(row["epoch"], row["validation/error"]) for row in rows if "validation/error" in row],
         curves=_curves(rows),
-        adversaries=_adversaries(rows),
+        adversaries=_adversaries(rows, run.experiment.model),
         technical=_technical(run, rows),
     )
     parts: dict[str, Any] = {}
@@ -191,26 +193,44 @@ def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     return {name: [(row["epoch"], row[name]) for row in rows if name in row] for name in shown}
 
 
-def _adversaries(rows: list[dict[str, Any]]) -> list[AdversaryHealth]:
+def _adversaries(rows: list[dict[str, Any]], model: Config | None = None) -> list[AdversaryHealth]:
+    """The discriminators that rows of metrics tell of; the model's settings say what their opponents' losses are."""
     found = []
     for key in rows[-1] if rows else ():
         phase, _, metric = key.partition("/")
         if metric == "chance":
             last = rows[-1]
-            # Of a model with several discriminators, each part of the other side's loss is logged by itself.
-            part = f"confuse/{phase.removeprefix('discriminate-')}"
-            opponent = part if part in last else "confuse"
+            # Of a model with several discriminators, each part of the other side's loss is logged by itself; a game
+            # that is played twice, on other images, has a phase of its own for it.
+            judged = phase.removeprefix("discriminate").removeprefix("-")
+            opponent = next((name for name in (f"confuse/{judged}", f"confuse-{judged}") if name in last), "confuse")
+            losses = [(row["epoch"], row[phase]) for row in rows if phase in row]
+            if not losses:
+                continue
             found.append(
                 AdversaryHealth(
                     name=phase,
-                    discriminator_loss=[(row["epoch"], row[phase]) for row in rows if phase in row],
+                    discriminator_loss=losses,
                     generator_loss=[(row["epoch"], row[opponent]) for row in rows if opponent in row],
-                    real_accuracy=last[f"{phase}/real_accuracy"],
-                    fake_accuracy=last[f"{phase}/fake_accuracy"],
+                    real_accuracy=last.get(f"{phase}/real_accuracy"),
+                    fake_accuracy=last.get(f"{phase}/fake_accuracy"),
                     discriminator_chance=last[key],
+                    **_generator_chance(model, judged),
                 )
             )
     return found
+
+
+def _generator_chance(model: Config | None, judged: str) -> dict[str, float]:
+    """The loss of a discriminator's opponent where nothing can be told; nothing for a model without such settings."""
+    adversary = getattr(model, f"{judged}_adversary", None) or getattr(model, "adversary", None)
+    if not isinstance(adversary, Adversary):
+        return {}
+    level = adversary.chance_level[1]
+    if isinstance(model, ALIConfig) or (judged == "reconstruction" and getattr(model, "gradients", None) == "both"):
+        # Both kinds of pairs are made by networks that learn, each with a term of its own.
+        level += float(adversary.generator_loss_of_real(torch.tensor([adversary.boundary])))
+    return {"generator_chance": level}
 
 
 def _technical(run: Run, rows: list[dict[str, Any]]) -> Technical:
@@ -220,6 +240,6 @@ def _technical(run: Run, rows: list[dict[str, Any]]) -> Technical:
         configuration=run.experiment.to_yaml(),
         versions={name: getattr(environment, name) for name in ("aegean", "torch", "python", "commit")},
         hardware=environment.hardware,
-        minutes=rows[-1]["seconds"] / 60 if rows else None,
+        minutes=rows[-1]["seconds"] / 60 if rows and "seconds" in rows[-1] else None,
         warnings=(*run.warnings(), *run.splits.skipped),
     )

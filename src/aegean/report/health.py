@@ -6,7 +6,7 @@ from typing import Literal
 
 from aegean.errors import DataError
 from aegean.plots.curves import Points
-from aegean.train.health import STARTED_SHARE
+from aegean.train.health import has_left_chance
 
 Verdict = Literal["working", "never started", "overpowered", "diverged"]
 
@@ -59,11 +59,12 @@ class AdversaryHealth:
         chance = self.discriminator_chance
         if not math.isfinite(self.final_loss):
             return "diverged"
-        if all(abs(loss - chance) <= STARTED_SHARE * chance for _, loss in self.discriminator_loss):
+        if not any(has_left_chance(loss, chance) for _, loss in self.discriminator_loss):
             return "never started"
         accuracies = [value for value in (self.real_accuracy, self.fake_accuracy) if value is not None]
         if accuracies:
             strong = min(accuracies) > OVERPOWERED_ACCURACY
         else:
-            strong = self.final_loss < OVERPOWERED_SHARE * chance
+            # A loss whose chance is 0 is minus a divergence or a distance; it says nothing without a scale.
+            strong = chance > 0 and self.final_loss < OVERPOWERED_SHARE * chance
         return "overpowered" if strong else "working"

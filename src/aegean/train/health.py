@@ -1,5 +1,6 @@
 """Warnings that an adversarial training deserves: an adversary that never starts, clusters that collapse."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,17 @@ COLLAPSE_EPOCHS = 5
 COLLAPSED_SHARE = 0.05
 #: A discriminator's loss further from chance than this share of it has started to learn.
 STARTED_SHARE = 0.02
+
+
+def has_left_chance(loss: float, chance: float) -> bool:
+    """Whether a discriminator with this loss has learned something.
+
+    Args:
+        loss: of the discriminator, a mean over samples.
+        chance: the same for one that knows nothing. Where it is 0, a share of it is nothing; the losses for which it
+            is 0 are measured by the cross-entropy's instead, of which the Jensen-Shannon divergence is a shift.
+    """
+    return abs(loss - chance) > STARTED_SHARE * (abs(chance) or 2 * math.log(2))
 
 
 class HealthMonitor:
@@ -40,7 +52,7 @@ class HealthMonitor:
     def _adversary(self, phase: str, metrics: Mapping[str, Any]) -> str | None:
         loss, chance = metrics[phase], metrics[f"{phase}/chance"]
         epoch = self.epochs[phase] = self.epochs.get(phase, 0) + 1  # its own: some phases begin later
-        if abs(loss - chance) > STARTED_SHARE * chance:
+        if has_left_chance(loss, chance):
             self.started.add(phase)
         key = f"adversary {phase}"
         if phase in self.started or epoch < PATIENCE_EPOCHS or key in self.warned:
