@@ -79,6 +79,16 @@ def test_draws_of_the_prior_are_real_codes() -> None:
     assert (model.observed["real_accuracy"], model.observed["fake_accuracy"]) == (1, 1)
 
 
+@pytest.mark.parametrize(("batch_norm", "expected"), [("hidden", [12, 12, 12]), ("none", [24, 12])])
+def test_fake_codes_are_normalised_alone_in_both_phases(batch_norm: str, expected: list[int]) -> None:
+    model, batch = model_of("implicit", **{"code_discriminator.batch_norm": batch_norm}), batch_of()
+    shared, sizes = model.forward_pass(batch), []
+    model.code_discriminator.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    model.code_discriminator_loss(batch, shared)
+    model.confusion_loss(batch, shared)
+    assert sizes == expected
+
+
 def test_gradients_come_through_the_negative_example_unless_asked_for_both() -> None:
     """With a discriminator that sees nothing of the reconstruction, the negative example tells through z alone."""
     weights = torch.arange(1.0, 4.0)
