@@ -61,6 +61,8 @@ def test_files_round_trip_as_yaml_and_json(tmp_path: Path) -> None:
         ("part={kind: large, heights: [1, b]}", r"'part.heights.1' is 'b'"),
         ("part={kind: huge}", r"does not match any of the expected tags: 'small', 'large'"),
         ("part=3", r"'part' is 3"),
+        (f"part.width={'x' * 1000}", r"^override: 'part.width' is 'x{76}\.\.\.: input should be a valid integer"),
+        (f"part={{kind: huge, width: {'x' * 1000}}}", r"^override: 'part' is \{.{76}\.\.\.: .{1,100}$"),
         ("part", r"write KEY=VALUE"),
         ("part.width=[", r"not plain YAML"),
         ("part.width=!!python/object/apply:os.system [ls]", r"not plain YAML"),

@@ -45,6 +45,25 @@ def test_every_picture_beside_the_records_is_in_a_document() -> None:
         assert f"results/{path.relative_to(ROOT / 'results').as_posix()})" in texts, path
 
 
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [(None, "cannot be read"), (b"caf\xe9", "not a text in UTF-8"), (bytes(10_000_001), "larger than")],
+)
+def test_a_document_that_is_no_text_is_one_clear_error(raw: bytes | None, message: str, tmp_path: Path) -> None:
+    if raw is not None:
+        (tmp_path / "a.md").write_bytes(raw)
+    with pytest.raises(DataError, match=rf"a\.md: {message}"):
+        update_documents([tmp_path / "a.md"], tmp_path)
+
+
+def test_other_line_ends_are_no_change(tmp_path: Path) -> None:
+    document = tmp_path / "a.md"
+    document.write_bytes(b"<!-- results:digits-pixelgan-100 -->\n<!-- /results -->\n")
+    assert update_documents([document], ROOT / "results") == [document]
+    document.write_bytes(document.read_bytes().replace(b"\n", b"\r\n"))
+    assert update_documents([document], ROOT / "results") == []
+
+
 RECORD = RunRecord(
     recipe="mine", kind="extended", seed=3, epochs=2, steps=1, minutes=1, hardware="", threads=1, python="", torch="",
     aegean="", commit="abc1234", metrics={"error": 1.0}, command="", date=datetime.date(2026, 1, 1),

@@ -104,6 +104,11 @@ def _trainer(path: Path) -> None:
     load_trainer_state(path.parent)
 
 
+def _trainer_values() -> bytes:
+    values = {"step": 3, "steps_per_epoch": 3, "seconds": 1.5, "counts": {"a": 1}, "ema_steps": 0}
+    return json.dumps(values | {"health": {}, "warnings": []}).encode()
+
+
 def _zip_of_arrays(path: Path) -> None:
     Folder(path=str(path)).read()
 
@@ -124,7 +129,7 @@ PARSERS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], object]]] = 
     "yaml": ("a.yaml", lambda: b"kind: folder\npath: photos\nsize: [3, 4]\ntest: 1e-1\n", Folder.from_file),
     "record": ("r/seed-0.json", _record, lambda path: read_records(path.parent.parent)),
     "description": ("config.json", _description, _model),
-    "trainer": ("trainer.json", lambda: b'{"step": 3, "warnings": [], "counts": {"a": 1}}', _trainer),
+    "trainer": ("trainer.json", _trainer_values, _trainer),
     "metrics": ("metrics.jsonl", lambda: b'{"epoch": 1, "step": 3}\n{"epoch": 2, "step": 6}\n', read_metrics),
 }
 

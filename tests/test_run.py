@@ -59,6 +59,13 @@ def test_what_does_not_fit_is_found_before_a_folder_is_made(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("width", [10**8, 9 * 10**18])
+def test_networks_that_no_memory_holds_are_refused(tmp_path: Path, width: int) -> None:
+    with pytest.raises(ConfigError, match="do not fit into memory"):
+        Run.create(tmp_path / "run", small(**{"model.discriminator.widths": [width, width]}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_of_another_scale_are_refused_before_training() -> None:
     """Streams of one's own, which hold 0 to 255 in place of 0 to 1."""
 

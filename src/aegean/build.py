@@ -11,6 +11,7 @@ from aegean.models import create
 from aegean.models.consistency import consistency_of, neighbours_of
 from aegean.train import Trainer
 from aegean.train.distributed import ALONE, Processes
+from aegean.train.interruptions import is_end_of_memory
 
 
 def build_trainer(
@@ -29,7 +30,14 @@ def build_trainer(
         DataError: the first mini-batch holds no images in [0, 1].
     """
     settings = experiment.train
-    model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
+    try:
+        model = create(experiment.model, splits.shape, splits.classes, experiment.seed)
+    except (MemoryError, RuntimeError) as error:
+        if not is_end_of_memory(error):
+            raise
+        raise ConfigError(
+            "The networks do not fit into memory; make those of model (widths, channels) smaller."
+        ) from None
     consistency = consistency_of(experiment.model)
     if consistency is not None and consistency.finer_epochs >= settings.epochs:
         raise ConfigError(

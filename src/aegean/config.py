@@ -23,6 +23,9 @@ from aegean.errors import ConfigError, did_you_mean
 #: A configuration file larger than this is refused before it is parsed.
 MAX_CONFIG_BYTES = 1_000_000
 
+#: So many characters of a wrong value are shown.
+MAX_SHOWN = 80
+
 #: Lists and mappings in a configuration file are nested no deeper than this.
 MAX_DEPTH = 50
 
@@ -101,7 +104,9 @@ class Config(BaseModel, metaclass=_ExplainErrors):
                 target = _child(target, key, ".".join(parents[:depth]), where)
                 if not isinstance(target, (dict, list)):
                     inside = ".".join(parents[: depth + 1])
-                    raise ConfigError(f"{where}: {inside!r} is {target!r}, so {dotted!r} cannot be set inside it.")
+                    raise ConfigError(
+                        f"{where}: {inside!r} is {_shown(target)}, so {dotted!r} cannot be set inside it."
+                    )
             if isinstance(target, list):
                 _child(target, last, ".".join(parents), where)
                 target[int(last)] = value
@@ -229,7 +234,13 @@ def _explain_one(cls: type[BaseModel], problem: ErrorDetails) -> str:
         case "value_error":
             return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
         case _:
-            return f"{key!r} is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+            return f"{key!r} is {_shown(problem['input'])}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+
+
+def _shown(value: object) -> str:
+    """A wrong value, which may be a whole model, in a sentence."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def _is_tag(part: int | str, known: set[str], problem: ErrorDetails) -> bool:

@@ -1,5 +1,6 @@
 """Fill the marked places of Markdown files: tables from the run records, and pictures that lie beside these."""
 
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,8 @@ from aegean.files import atomic_write, read_bounded
 from aegean.plots.grids import png_text
 from aegean.recipes import get, names
 
+#: A document is not larger than this.
+MAX_DOCUMENT_BYTES = 10_000_000
 #: A picture in a document is not larger than this.
 MAX_PICTURE_BYTES = 2_000_000
 
@@ -27,14 +30,14 @@ def update_documents(documents: Iterable[Path], results: Path, write: bool = Tru
         The files that changed, or would.
 
     Raises:
-        DataError: a record is damaged, or a document has a marker that is not closed.
+        DataError: a record is damaged, or a document cannot be read or has a marker that is not closed.
     """
     records = read_records(results)
     paper = {name: get(name).paper for name in names()}
     changed = []
     for document in documents:
         for path in sorted(document.rglob("*.md")) if document.is_dir() else [document]:
-            text = path.read_text(encoding="utf-8")
+            text = _read(path)
             rendered = render_epochs(render_tables(text, records, paper), records)
             rendered = render_benchmarks(rendered, results / "benchmarks")
             link = Path(os.path.relpath(results, path.parent)).as_posix()
@@ -44,6 +47,14 @@ def update_documents(documents: Iterable[Path], results: Path, write: bool = Tru
                 if write:
                     atomic_write(path, rendered)
     return changed
+
+
+def _read(path: Path) -> str:
+    try:
+        text = read_bounded(path, MAX_DOCUMENT_BYTES).decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text in UTF-8; save it in that encoding.") from None
+    return io.StringIO(text, newline=None).getvalue()  # with the line ends of the markers
 
 
 _PICTURE = re.compile(r"(<!-- picture:([a-z0-9-]+)/seed-(\d+)/([a-z0-9-]+) -->).*?(<!-- /picture -->)", re.DOTALL)

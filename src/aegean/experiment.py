@@ -10,6 +10,9 @@ from aegean.evaluate.protocols import ProtocolName
 from aegean.models import ModelConfig
 from aegean.train import TrainConfig
 
+#: PyTorch and NumPy take seeds from 0 up to this.
+MAX_SEED = 2**63 - 1
+
 
 class Experiment(Config):
     """Everything that a run depends on.
@@ -37,7 +40,7 @@ class Experiment(Config):
     data: DataConfig
     model: ModelConfig
     train: TrainConfig = TrainConfig()
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     starts: int = Field(default=1, ge=1, le=100)
     protocols: tuple[ProtocolName, ...] = ()
     paper: dict[str, str] = {}

@@ -21,7 +21,7 @@ from aegean.files import atomic_write, atomic_write_json, check_writable, lock, 
 from aegean.models import Model
 from aegean.starts import train_starts
 from aegean.train import Outcome, Progress, Trainer
-from aegean.train.checkpoint import list_checkpoints, load_trainer_state
+from aegean.train.checkpoint import list_checkpoints, load_trainer_state, naming_the_one_before
 from aegean.train.distributed import Processes, join
 from aegean.train.log import read_metrics
 from aegean.train.precision import choose_device, choose_precision
@@ -240,7 +240,9 @@ class Run:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        return Model.from_pretrained(self.checkpoint()).to(self.device).eval()
+        checkpoint = self.checkpoint()
+        with naming_the_one_before(checkpoint):
+            return Model.from_pretrained(checkpoint).to(self.device).eval()
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of `metrics.jsonl`."""

@@ -12,8 +12,33 @@ from torch import Tensor
 
 from aegean.data import ImageData
 from aegean.errors import ConfigError
-from aegean.files import atomic_write, write_csv
+from aegean.files import atomic_write, check_writable, write_csv
 from aegean.plots import filled, image_grid, png_bytes
+
+#: Endings of the files of drawn images, of pictures of a fixed form, of codes, of tables.
+IMAGES, PICTURE, CODES, TABLE = (".png", ".npz"), (".png",), (".csv", ".npz"), (".csv",)
+
+
+def check_place(path: Path, endings: Sequence[str]) -> None:
+    """Find out before the work starts that its result can be written; leaves nothing behind.
+
+    Args:
+        path: of the file.
+        endings: that it may have.
+
+    Raises:
+        ConfigError: another ending.
+        OutputError: there is no space, no permission, or the path is not one of a plain file.
+    """
+    _check_ending(path, endings)
+    check_writable(path)
+
+
+def _check_ending(path: Path, endings: Sequence[str]) -> None:
+    ending = path.suffix.lower()
+    if ending not in endings:
+        found = repr(ending) if ending else "without an ending"
+        raise ConfigError(f"{path}: this is written as {' or '.join(endings)}, not {found}; choose another name.")
 
 
 def write_images(path: Path, images: Tensor) -> None:
@@ -23,14 +48,11 @@ def write_images(path: Path, images: Tensor) -> None:
         ConfigError: another ending.
         OutputError: it cannot be written.
     """
-    match path.suffix.lower():
-        case ".png":
-            atomic_write(path, png_bytes(image_grid(images)))
-        case ".npz":
-            pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-            _write_npz(path, images=pixels)
-        case other:
-            raise ConfigError(f"{path}: images are written as .png or .npz, not {other or 'without ending'!r}.")
+    _check_ending(path, IMAGES)
+    if path.suffix.lower() == ".png":
+        atomic_write(path, png_bytes(image_grid(images)))
+    else:
+        _write_npz(path, images=(images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
 
 def write_row(path: Path, given: Tensor, drawn: Tensor, between: bool = False) -> None:
@@ -50,7 +72,13 @@ def write_row(path: Path, given: Tensor, drawn: Tensor, between: bool = False) -
 
 
 def write_pairs(path: Path, originals: Tensor, rebuilt: Tensor, columns: int = 16) -> None:
-    """Write a PNG with rows of originals above rows of their reconstructions."""
+    """Write a PNG with rows of originals above rows of their reconstructions.
+
+    Raises:
+        ConfigError: another ending.
+        OutputError: it cannot be written.
+    """
+    _check_ending(path, PICTURE)
     rows = [
         part
         for start in range(0, len(originals), columns)
@@ -70,14 +98,25 @@ def write_completions(path: Path, originals: Tensor, known: Tensor, drawn: Tenso
         originals: (n, c, h, w).
         known: boolean (h, w).
         drawn: (n, draws, c, h, w).
+
+    Raises:
+        ConfigError: another ending.
+        OutputError: it cannot be written.
     """
+    _check_ending(path, PICTURE)
     partial = torch.where(known, originals, 0.5)
     rows = torch.cat((originals[:, None], partial[:, None], drawn), dim=1)  # (n, draws + 2, c, h, w)
     atomic_write(path, png_bytes(image_grid(rows.flatten(0, 1), columns=rows.shape[1])))
 
 
 def write_codes(path: Path, data: ImageData, z: Tensor) -> None:
-    """Write codes as CSV (file, z0, z1, ...) or .npz (codes, labels)."""
+    """Write codes as CSV (file, z0, z1, ...) or .npz (codes, labels).
+
+    Raises:
+        ConfigError: another ending.
+        OutputError: it cannot be written.
+    """
+    _check_ending(path, CODES)
     if path.suffix.lower() == ".npz":
         _write_npz(path, codes=z.numpy(), labels=data.labels.numpy())
         return
@@ -97,7 +136,12 @@ def write_predictions(
         data: the images, n of them.
         probabilities: of classes or clusters, (n, k).
         given: known classes, int64 (n,), -1 where there is none: a column `given`.
+
+    Raises:
+        ConfigError: another ending.
+        OutputError: it cannot be written.
     """
+    _check_ending(path, TABLE)
     header = ["file", "label", "confidence", *(["given"] if given is not None else []), *(f"p({k})" for k in classes)]
     confidence, best = (values.tolist() for values in probabilities.max(dim=1))
     known = [] if given is None else [[classes[k] if k >= 0 else ""] for k in given.tolist()]

@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aegean import Run, recipes
+from aegean import Run, experiment, recipes
 from aegean.cli import SPINS, main, sleep_when_idle
+from aegean.cli.app import MAX_SEED
+from aegean.cli.show import complain, print_anything
 from aegean.cli.using import evaluate
 from aegean.config import parse_overrides
 from aegean.evaluate.protocols import PROTOCOLS
@@ -399,10 +401,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(home: Path) -> None:
         (["train", "digits-pixelgan-100", "model.encoder.stages=[[1,3,8],[1,3,8],[1,3,8],[1,3,8]]"], "too small to be halved 4 times"),
         (["train", "digits-pixelgan-100", "--out", "run"], "holds a run already"),
         (["train", "digits-pixelgan-100", "--out", "/proc/none/run"], "/proc/none"),
+        (["train", "digits-pixelgan-100", "train.device=meta"], "'meta' cannot be used"),
+        (["train", "digits-pixelgan-100", "seed=18446744073709551616"], "'seed' is 18446744073709551616: input should be less"),
+        (["train", "digits-pixelgan-100", "train.optimizers={default: {kind: adam, rate: -1.0}}"], "-1.0 is negative at some time"),
         (["resume", "nowhere"], "no run here"),
         (["evaluate", "nowhere"], "no run here"),
         (["sample", "run", "--class", "10"], "the model has the classes 0 to 9"),
-        (["sample", "run", "--out", "x.gif"], "written as .png or .npz"),
+        (["sample", "run", "-n", "100000", "--out", "x.gif"], "x.gif: this is written as .png or .npz, not '.gif'"),
+        (["reconstruct", "run", "--out", "r.npz"], "r.npz: this is written as .png, not '.npz'"),
+        (["inpaint", "run", "--out", "r.npz"], "r.npz: this is written as .png"),
+        (["encode", "run", "--out", "c.png"], "c.png: this is written as .csv or .npz"),
+        (["predict", "run", "--out", "x.png"], "x.png: this is written as .csv"),
+        (["transfer", "run", "a.png", "b.png", "--out", "x"], "x: this is written as .png or .npz, not without an ending"),
+        (["interpolate", "run", "a.png", "b.png", "--out", "x.jpg"], "x.jpg: this is written as .png or .npz"),
+        (["report", "run", "--out", "r.png"], "r.png: this is written as .html"),
+        (["pictures", "run", "--out", "/proc/none"], "cannot be written"),
         (["inpaint", "run", "--keep", "middle"], "write top, bottom, left, right, or the share of rows"),
         (["inpaint", "run", "--mask", "nothing.png"], "nothing.png: no such file"),
         (["predict", "run", "nowhere"], "nowhere"),
@@ -411,6 +424,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(home: Path) -> None:
         (["data", "check", "nowhere"], "nowhere"),
         (["data", "check", "run", "--size", "big"], "write height x width, as 32x32"),
         (["data", "check", "run"], "run"),
+        (["tables", "nowhere.md"], "nowhere.md: cannot be read"),
         (["recipes", "show", "nothing-like-it"], "There is no recipe or file"),
     ],
 )  # fmt: skip
@@ -428,6 +442,44 @@ def test_unknown_commands_and_options_are_errors_of_use(home: Path) -> None:
     for arguments in (["trian"], ["sample", "run", "--nothing"], ["sample"]):
         done = aegean(*arguments, cwd=home, check=2)
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("out", ["x.gif", "/proc/none/x.png"])
+@pytest.mark.parametrize("command", ["sample", "reconstruct", "inpaint", "encode", "transfer", "interpolate", "report"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    command: str, out: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command == "report":
+        out = out.replace("x.png", "x.html")
+    elif command == "encode":
+        out = out.replace("x.png", "x.csv")
+    monkeypatch.setattr(Run, "model", lambda run: pytest.fail("a model is loaded"))
+    files = ["a.png", "b.png"] if command in ("transfer", "interpolate") else []
+    line = assert_one_sentence(aegean(command, "run", *files, "--out", out, cwd=home, check=None))
+    assert ("this is written as" if out == "x.gif" else "cannot be written") in line
+
+
+@pytest.mark.parametrize("command", [["sample", "run"], ["train", "digits-pixelgan-100"], ["reproduce", "--list"]])
+def test_seeds_that_pytorch_does_not_take_are_errors_of_use(command: list[str], home: Path) -> None:
+    assert MAX_SEED == experiment.MAX_SEED
+    option = "--first" if command[0] == "reproduce" else "--seed"
+    done = aegean(*command, option, str(2**63), cwd=home, check=2)
+    assert str(MAX_SEED) in done.stderr
+    assert "Traceback" not in done.stderr
+    if command[0] == "sample":
+        aegean(*command, option, str(MAX_SEED), "-n", "1", "--out", "last-seed.png", cwd=home)
+
+
+def test_a_name_that_is_not_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for encoding in ("utf-8", "ascii")]
+    monkeypatch.setattr("sys.stdout", streams[0])
+    monkeypatch.setattr("sys.stderr", streams[1])
+    print_anything()
+    print("caf\udce9")
+    complain("caf\xe9")
+    assert [stream.buffer.getvalue() for stream in streams] == [b"caf\\udce9\n", b"aegean: caf\\xe9\n"]  # type: ignore[attr-defined]
+    monkeypatch.setattr("sys.stdout", io.StringIO())  # has no encoding
+    print_anything()
 
 
 def test_damaged_checkpoints_are_one_sentence(home: Path) -> None:

@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -92,6 +93,30 @@ def test_row_labels_stand_beside_their_rows():
     assert (below < 200).sum() > (above < 200).sum()
     with pytest.raises(DataError, match="1 labels for 2 rows"):
         image_grid(x, columns=2, row_labels=["one"])
+
+
+@pytest.mark.parametrize("background", [0, 77, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grey_background_is_the_transparent_grid_laid_on_it(background, channels):
+    x = np.random.default_rng(0).random((5, channels, 8, 8))
+    clear, laid = (
+        image_grid(x, columns=2, row_labels=["a", "b", "c"], background=level).astype(float)
+        for level in (None, background)
+    )
+    alpha = clear[..., 3:] / 255
+    np.testing.assert_array_equal(laid, np.rint(clear[..., :3] * alpha + background * (1 - alpha)))
+    assert 0 < alpha[:, :-101].mean() < 1  # of the labels
+
+
+def test_a_large_grid_takes_a_few_bytes_a_pixel():
+    x = np.zeros((400, 1, 8, 8), np.float32)
+    tracemalloc.start()
+    try:
+        grid = image_grid(x)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * grid.shape[0] * grid.shape[1]
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])

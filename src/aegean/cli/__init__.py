@@ -9,7 +9,7 @@ import typer
 
 from aegean._version import __version__
 from aegean.cli.app import app
-from aegean.cli.show import announce_waits, complain
+from aegean.cli.show import announce_waits, complain, print_anything
 from aegean.errors import AegeanError, ConfigError
 
 # Each registers its commands; their order here is that of `aegean --help`.
@@ -26,6 +26,7 @@ SPINS = "30000"
 def main() -> NoReturn:
     """Run the command line; errors of use end with one sentence and status 2."""
     sleep_when_idle()
+    print_anything()
     announce_waits()
     try:
         ended = app(standalone_mode=False)

@@ -19,8 +19,11 @@ data_app = typer.Typer(no_args_is_help=True, help="The data sets that Aegean kno
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 
+#: The largest seed; as in `aegean.experiment`, which would bring PyTorch along.
+MAX_SEED = 2**63 - 1
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as aegean train made it.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of what is drawn.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores).")]
 Images = Annotated[
     Path | None,

@@ -26,8 +26,9 @@ def transfer(
 ) -> None:
     """Draw the content of image A (its class or cluster) in the style of image B."""
     from aegean import use
-    from aegean.writing import write_row
+    from aegean.writing import IMAGES, check_place, write_row
 
+    check_place(out, IMAGES)
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
@@ -51,8 +52,9 @@ def interpolate(
 ) -> None:
     """Draw the images on the way from the code of image A to the code of image B."""
     from aegean import use
-    from aegean.writing import write_row
+    from aegean.writing import IMAGES, check_place, write_row
 
+    check_place(out, IMAGES)
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()

@@ -1,5 +1,6 @@
 """What a person sees while a command works: bars, tables, complaints."""
 
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 def complain(message: str) -> None:
     """Print one line to stderr."""
     print(f"aegean: {message}", file=sys.stderr)
+
+
+def print_anything() -> None:
+    """Let stdout and stderr write what their encoding lacks, such as file names that are not UTF-8, as backslashes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # in place of one, tests and notebooks have streams of their own
+            stream.reconfigure(errors="backslashreplace")
 
 
 class SayOnce(logging.Handler):

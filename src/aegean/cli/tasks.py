@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from aegean.cli.app import Threads, app
+from aegean.cli.app import MAX_SEED, Threads, app
 from aegean.cli.show import reading
 from aegean.cli.steps import command_line, finish_task, train_with_warnings, use_threads
 
@@ -23,7 +23,7 @@ ModelOption = Annotated[str, typer.Option("--model", help="aae (the fastest), pi
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Time allowed for training (default: chosen).")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images, in place of --minutes.")]
 Size = Annotated[str | None, typer.Option("--size", help="Height x width of all images, as 32x32 (default: chosen).")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of weights, noise and order.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of weights, noise and order.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: a new one in runs).")]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegean.cli.app import RunArgument, Threads, app
+from aegean.cli.app import MAX_SEED, RunArgument, Threads, app
 from aegean.cli.show import evaluate_with_progress, print_comparison, print_table, train_with_progress
 from aegean.cli.steps import experiment_of, finish, open_run, start, train_with_warnings, use_threads, write_report
 
@@ -27,7 +27,7 @@ Epochs = Annotated[
 @app.command(epilog="Example: aegean demo --out runs/demo")
 def demo(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/NAME).")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of split, labels, weights and noise.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of split, labels, weights and noise.")] = 0,
     epochs: Epochs = None,
     threads: Threads = None,
 ) -> None:
@@ -56,7 +56,9 @@ def train(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Override any setting of the recipe.")
     ] = None,
     epochs: Epochs = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of labels, weights, noise and order.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=MAX_SEED, help="Of labels, weights, noise and order.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run (default: runs/NAME).")] = None,
     threads: Threads = None,
 ) -> None:
@@ -96,7 +98,7 @@ def reproduce(
     recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Name of a recipe.")] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, from --first on.")] = 1,
     epochs: Epochs = None,
-    first: Annotated[int, typer.Option("--first", min=0, help="The first seed.")] = 0,
+    first: Annotated[int, typer.Option("--first", min=0, max=MAX_SEED, help="The first seed.")] = 0,
     results: Annotated[Path, typer.Option("--results", help="Where the run records go.")] = Path("results"),
     out: Annotated[Path, typer.Option("--out", help="Where the runs go.")] = Path("runs"),
     with_baselines: Annotated[bool, typer.Option("--baselines", help="Also run the three baselines.")] = False,

@@ -44,8 +44,9 @@ def sample(
 ) -> None:
     """Draw new images."""
     from aegean.use import draw_samples
-    from aegean.writing import write_images
+    from aegean.writing import IMAGES, check_place, write_images
 
+    check_place(out, IMAGES)
     use_threads(threads)
     opened = open_run(run)
     with counter("drawing", n) as advance:
@@ -67,8 +68,9 @@ def reconstruct(
 ) -> None:
     """Encode images and decode their codes."""
     from aegean.use import images_for, reconstructions
-    from aegean.writing import write_pairs
+    from aegean.writing import PICTURE, check_place, write_pairs
 
+    check_place(out, PICTURE)
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
@@ -104,8 +106,9 @@ def inpaint(
 ) -> None:
     """Complete images of which only some pixels are known (PixelGAN autoencoder, PixelCNN)."""
     from aegean.use import completions, images_for, known_pixels
-    from aegean.writing import write_completions
+    from aegean.writing import PICTURE, check_place, write_completions
 
+    check_place(out, PICTURE)
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
@@ -129,8 +132,9 @@ def encode(
 ) -> None:
     """Write the codes of images."""
     from aegean.use import codes, images_for
-    from aegean.writing import write_codes
+    from aegean.writing import CODES, check_place, write_codes
 
+    check_place(out, CODES)
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
@@ -151,8 +155,9 @@ def predict(
 ) -> None:
     """Name the class or cluster of images."""
     from aegean.use import images_for, predictions
-    from aegean.writing import write_predictions
+    from aegean.writing import TABLE, check_place, write_predictions
 
+    check_place(out, TABLE)
     use_threads(threads)
     opened = open_run(run)
     model = opened.model()
@@ -160,7 +165,7 @@ def predict(
         chosen = images_for(opened, model, images)
     with counter("predicting", len(chosen)) as advance:
         probabilities = predictions(opened, model, chosen, advance)
-    classes = opened.splits.train.class_names if model.supervised else ()
+    classes = opened.class_names if model.supervised else ()
     write_predictions(out, classes, chosen, probabilities)
     print(f"{len(chosen)} predictions: {out}")
 
@@ -172,8 +177,12 @@ def report(
     threads: Threads = None,
 ) -> None:
     """Write a run's report: one HTML page with everything in it."""
+    from aegean.writing import check_place
+
+    opened = open_run(run)
+    check_place(out or run / "report.html", (".html", ".htm"))
     use_threads(threads)
-    write_report(open_run(run), out)
+    write_report(opened, out)
 
 
 @app.command(epilog="Example: aegean pictures runs/demo --only samples --out pictures")
@@ -186,8 +195,11 @@ def pictures(
     threads: Threads = None,
 ) -> None:
     """Write the pictures of a run's report as PNG files."""
+    from aegean.files import check_writable
     from aegean.report.build import write_pictures
 
+    opened = open_run(run)
+    check_writable((out or run / "pictures") / "samples.png")
     use_threads(threads)
-    for path in write_pictures(open_run(run), out, only or ()):
+    for path in write_pictures(opened, out, only or ()):
         print(path)

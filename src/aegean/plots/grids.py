@@ -44,7 +44,8 @@ def to_pixels(images: Array) -> Pixels:
     if not given_bytes:
         if not ((array >= -0.01) & (array <= 1.01)).all():
             raise DataError(f"expected pixels in [0, 1], found {array.min():.3g} to {array.max():.3g}.")
-        array = np.rint(255.0 * np.clip(array, 0.0, 1.0))
+        array = np.clip(array, 0.0, 1.0)
+        np.rint(np.multiply(array, 255.0, out=array), out=array)
     return array.astype(np.uint8).transpose(0, 2, 3, 1)
 
 
@@ -76,23 +77,24 @@ def image_grid(
     columns = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
     scale = scale or max(1, round(SMALLEST_SIDE / min(height, width)))
-    tiles = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
     gap = gap_beside(height, width)
 
-    grid = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), dtype=np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = index // columns * (height + gap), index % columns * (width + gap)
-        grid[top : top + height, left : left + width, :3] = tile
-        grid[top : top + height, left : left + width, 3] = 255
-    if row_labels is not None:
-        if len(row_labels) != rows:
-            raise DataError(f"{len(row_labels)} labels for {rows} rows of images; give one a row.")
-        grid = np.concatenate([_label_column(row_labels, height, gap), grid], axis=1)
-    if background is None:
-        return grid
-    alpha = grid[..., 3:].astype(np.float64) / 255.0
-    return np.rint(grid[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
+    if row_labels is not None and len(row_labels) != rows:
+        raise DataError(f"{len(row_labels)} labels for {rows} rows of images; give one a row.")
+    labels = None if row_labels is None else _label_column(row_labels, height, gap)
+    beside = 0 if labels is None else labels.shape[1]
+    size = rows * (height + gap) - gap, beside + columns * (width + gap) - gap
+    # Tiles are opaque, so they are pasted: to blend the whole of a large grid would take many times its memory.
+    grid = np.zeros((*size, 4), np.uint8) if background is None else np.full((*size, 3), background, np.uint8)
+    if labels is not None:
+        grid[:, :beside] = labels if background is None else _blended(labels, background)
+    for index, tile in enumerate(pixels):
+        top, left = index // columns * (height + gap), beside + index % columns * (width + gap)
+        place = grid[top : top + height, left : left + width]
+        place[..., :3] = tile.repeat(scale, axis=0).repeat(scale, axis=1)
+        place[..., 3:] = 255
+    return grid
 
 
 def drawn_size(images: Array) -> tuple[int, int]:
@@ -157,6 +159,12 @@ def png_text(raw: bytes, where: str | Path) -> dict[str, str]:
             return {keyword: str(value) for keyword, value in image.text.items()}  # type: ignore[attr-defined]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a PNG ({error}).") from None
+
+
+def _blended(pixels: Pixels, background: int) -> Pixels:
+    """Lay transparent pixels (h, w, 4) on a grey level, to (h, w, 3)."""
+    alpha = pixels[..., 3:].astype(np.float64) / 255.0
+    return np.rint(pixels[..., :3] * alpha + background * (1.0 - alpha)).astype(np.uint8)
 
 
 def _label_column(labels: Sequence[str], height: int, gap: int) -> Pixels:

@@ -7,11 +7,13 @@ and `trainer.json` and `trainer.safetensors` (what an exact continuation needs b
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -23,6 +25,17 @@ from aegean.train.optimizers import laid_out_like
 
 #: How many checkpoints a run keeps: the newest, and the one before in case the disk damages it.
 KEPT = 2
+
+#: What `trainer.json` holds at least, by name.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "step": int,
+    "steps_per_epoch": int,
+    "seconds": (int, float),
+    "counts": dict,
+    "ema_steps": int,
+    "health": dict,
+    "warnings": list,
+}
 
 
 def save_checkpoint(
@@ -76,15 +89,50 @@ def load_trainer_state(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, A
     """Read the tensors and the values that `save_checkpoint` was given.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: missing or damaged, also if only the weights beside them are cut off.
     """
+    with naming_the_one_before(checkpoint):
+        try:
+            values = read_yaml(checkpoint / "trainer.json")
+        except ConfigError as error:
+            raise CheckpointError(f"{checkpoint}: damaged ({error})") from None
+        if not _is_whole(values):
+            raise CheckpointError(f"{checkpoint / 'trainer.json'}: damaged or truncated.")
+        _check_weights(checkpoint / "model.safetensors")
+        return read_tensors(checkpoint / "trainer.safetensors"), values
+
+
+@contextmanager
+def naming_the_one_before(checkpoint: Path) -> Iterator[None]:
+    """Let complaints inside a `with` block, that a checkpoint is damaged, say what to do if there is one before it."""
     try:
-        values = read_yaml(checkpoint / "trainer.json")
-    except ConfigError as error:
-        raise CheckpointError(f"{checkpoint}: damaged ({error})") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{checkpoint / 'trainer.json'}: damaged or truncated.")
-    return read_tensors(checkpoint / "trainer.safetensors"), values
+        yield
+    except CheckpointError as error:
+        earlier = [path.name for path in list_checkpoints(checkpoint.parent) if path.name < checkpoint.name]
+        if not earlier:
+            raise
+        raise CheckpointError(
+            f"{error} Remove the folder {checkpoint} to go on from {earlier[-1]} beside it."
+        ) from None
+
+
+def _is_whole(values: object) -> TypeGuard[dict[str, Any]]:
+    """Whether values are of the kinds that a trainer takes."""
+    return (
+        isinstance(values, dict)
+        and all(isinstance(values.get(name), kind) for name, kind in _KINDS.items())
+        and all(isinstance(count, int) for count in values["counts"].values())
+    )
+
+
+def _check_weights(path: Path) -> None:
+    """Compare a file of weights with what it says of its length; whoever loads them sees the rest."""
+    if path.is_file():
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: damaged or truncated ({error}).") from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -35,6 +35,12 @@ def stop_at_signals() -> Iterator[threading.Event]:
         restore()
 
 
+def is_end_of_memory(error: Exception) -> bool:
+    """Whether this is what PyTorch raises where memory ends, or would have to be larger than any."""
+    known = ("allocate memory", "not enough memory", "storage size calculation overflowed")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error).lower() for part in known)
+
+
 @contextmanager
 def explain_memory(step: int) -> Iterator[None]:
     """Turn what PyTorch raises where memory ends into a sentence.
@@ -45,9 +51,7 @@ def explain_memory(step: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "allocate memory" not in text and "not enough memory" not in text:
+        if not is_end_of_memory(error):
             raise
         raise TrainingError(
             f"Training stopped: out of memory at step {step}. The last checkpoint is kept. Use a smaller "

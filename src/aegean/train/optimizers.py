@@ -4,20 +4,30 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, FiniteFloat, field_validator
 from torch import Tensor, nn
 
 from aegean.config import Config
-from aegean.schedules import Scheduled, value_at
+from aegean.schedules import Scheduled, is_never_negative, value_at
+
+#: A share of a running mean that is kept a step.
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Optimizer(Config):
     rate: Scheduled
     #: Pairs (epoch, factor): from that epoch on the rate is multiplied by the factor.
-    drops: tuple[tuple[float, float], ...] = ()
-    weight_decay: float = Field(default=0.0, ge=0)
+    drops: tuple[tuple[FiniteFloat, Annotated[FiniteFloat, Field(ge=0)]], ...] = ()
+    weight_decay: FiniteFloat = Field(default=0.0, ge=0)
     #: Largest norm of the phase's whole gradient; None leaves it as it is.
-    clip_norm: float | None = Field(default=None, gt=0)
+    clip_norm: FiniteFloat | None = Field(default=None, gt=0)
+
+    @field_validator("rate")
+    @classmethod
+    def _is_never_negative(cls, rate: Scheduled) -> Scheduled:
+        if not is_never_negative(rate):
+            raise ValueError(f"{rate} is negative at some time; a rate must be 0 or more throughout.")
+        return rate
 
     def rate_at(self, epoch: float) -> float:
         """Learning rate at a (fractional) epoch."""
@@ -47,8 +57,8 @@ class Adam(_Optimizer):
 
     kind: Literal["adam"] = "adam"
     rate: Scheduled = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(default=1e-8, gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: FiniteFloat = Field(default=1e-8, gt=0)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the torch optimiser; the loop sets its rate at every step."""

@@ -31,7 +31,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ConfigError(f"train.device {name!r} is one GPU for all processes; say cuda, and each gets its own.")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # the device "meta" makes tensors, but they hold nothing
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"Device {name!r} cannot be used ({reason}); leave it out to let Aegean choose.") from None
