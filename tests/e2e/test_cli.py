@@ -301,6 +301,8 @@ def test_a_folder_is_clustered_in_one_line(home: Path, photos: Path) -> None:
     page = (home / "found" / "report.html").read_text()
     assert "<img src=x onerror" not in page
     assert "of 2 was kept" in page
+    for command in ("evaluate", "predict", "reconstruct"):  # it learned from all of them
+        assert "holds no test images" in assert_one_sentence(aegean(command, "found", cwd=home, check=None))
     (home / "found" / "clusters.csv").unlink()
     assert "6 images are in" in aegean("resume", "found", cwd=home).stdout
     assert (home / "found" / "clusters.csv").is_file()

@@ -8,6 +8,7 @@ import typer
 from aegean.cli.app import Images, RunArgument, Seed, Threads, app
 from aegean.cli.show import counter, counters, evaluate_with_progress, print_results, reading
 from aegean.cli.steps import open_run, use_threads, write_report
+from aegean.errors import DataError
 
 
 @app.command(epilog="Example: aegean evaluate runs/pixelgan-mnist-100")
@@ -30,6 +31,8 @@ def evaluate(
     use_threads(threads)
     opened = open_run(run)
     chosen = None if protocols is None else protocol_names(protocols)
+    if not len(opened.splits.test):
+        raise DataError(f"{run}: holds no test images to judge on; train a run with data.test above 0.")
     print_results(evaluate_with_progress(opened, chosen))
 
 
