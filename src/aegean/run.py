@@ -135,7 +135,8 @@ class Run:
                 vectors, features of other ranges.
         """
         splits = self.experiment.data.load()
-        if self._data.get("digest", splits.digest()) != splits.digest():
+        made_with = self._data.get("digest")
+        if made_with is not None and made_with != splits.digest():
             raise DataError(
                 f"{self.folder}: the data ({splits.description.partition(':')[0]}) has changed since the run was made: "
                 "images were added, removed or renamed, or labels are others; restore it, or train a new run."
