@@ -12,7 +12,7 @@ from PIL import Image
 from aegean.build import build_trainer
 from aegean.data import Splits
 from aegean.data.stream import Batch, Stream
-from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
+from aegean.errors import CheckpointError, ConfigError, DataError, OutputError, UnsupportedError
 from aegean.models import VAEConfig
 from aegean.models.consistency import Consistency
 from aegean.nn import MLPConfig
@@ -44,6 +44,14 @@ def test_evaluation_is_kept_and_repeatable(trained: Run) -> None:
     assert set(results) == {"error", "calibration_error", "nats"}
     assert json.loads((trained.folder / "evaluation.json").read_text()) == results
     assert Run.open(trained.folder).evaluate() == results
+
+
+def test_a_protocol_for_other_models_does_not_lose_the_usual_results(trained: Run) -> None:
+    results = trained.evaluate()
+    (trained.folder / "evaluation.json").unlink()
+    with pytest.raises(UnsupportedError, match="'bits-back' is for implicit autoencoders"):
+        trained.evaluate(protocols=("bits-back",))
+    assert trained.evaluation() == results
 
 
 def test_two_runs_in_one_folder_are_refused(trained: Run) -> None:

@@ -13,7 +13,7 @@ import torch
 from aegean.build import build_trainer
 from aegean.data import FeatureScaler, Splits
 from aegean.environment import Environment, describe_environment
-from aegean.errors import CheckpointError, ConfigError, DataError, OutputError
+from aegean.errors import CheckpointError, ConfigError, DataError, OutputError, UnsupportedError
 from aegean.evaluate.apply import Advance
 from aegean.evaluate.protocols import ProtocolName, evaluate_model
 from aegean.experiment import Experiment
@@ -323,11 +323,19 @@ class Run:
         Args:
             progress: called from time to time, see `aegean.evaluate.apply.Advance`.
             protocols: beside the usual ones; by default the experiment's.
+
+        Raises:
+            UnsupportedError: a protocol is not for this model; what the usual ones say is written all the same.
         """
         chosen = self.experiment.protocols if protocols is None else protocols
-        state = self.folder / "evaluation"
-        results = evaluate_model(self.model(), self.splits, "test", self.precision, progress, chosen, state)
-        atomic_write_json(self.folder / "evaluation.json", results)
+        judge = partial(evaluate_model, self.model(), self.splits, "test", self.precision, progress)
+        path = self.folder / "evaluation.json"
+        try:
+            results = judge(chosen, self.folder / "evaluation")
+        except UnsupportedError:
+            atomic_write_json(path, judge())
+            raise
+        atomic_write_json(path, results)
         return results
 
 
