@@ -53,7 +53,7 @@ def images_for(run: Run, model: Model, path: Path | None) -> ImageData:
     form = {"path": str(path), "labels_file": None, "size": (height, width), "channels": 1 if channels == 1 else 3}
     images, problems = folder.override(form).read()
     if problems:
-        _log.warning("%d files cannot be read and are left out; the first: %s", len(problems), problems[0])
+        _log.warning("files left out because they cannot be read: %d; the first: %s", len(problems), problems[0])
     return images
 
 

@@ -262,8 +262,11 @@ def test_settings_that_do_not_fit_leave_the_last_round_as_it_was(home: Path, cla
     )  # fmt: skip
     with pytest.raises(ConfigError, match="nosuch"):
         new.create()
-    new_labels = str(run / "labels-2.csv")
-    assert sorted(str(file) for file in run.rglob("*") if str(file) != new_labels) == names
+    assert sorted(str(file) for file in run.rglob("*")) == names
+    fresh = {"epochs": 1, "out": tmp_path / "fresh", "labels": [home / "labels.csv"]}
+    with pytest.raises(ConfigError, match="nosuch"):
+        prepare("classify", home / "photos", **fresh, overrides={**SMALL, "train.device": "nosuch"}).create()
+    assert prepare("classify", home / "photos", **fresh, overrides=SMALL).folder == tmp_path / "fresh"
 
 
 def test_a_class_whose_name_is_no_text_can_be_learnt_of(home: Path, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ class SayOnce(logging.Handler):
 
 
 def announce_waits() -> None:
-    """Say so when a step waits for seconds: kernels are compiled, images that look alike found, clusters merged."""
-    for name in ("aegean.nn.kernels", "aegean.data.neighbours", "aegean.models.consistency"):
+    """Say so when a step waits for seconds (kernels are compiled, clusters merged, ...), or leaves files out."""
+    for name in ("aegean.nn.kernels", "aegean.data.neighbours", "aegean.models.consistency", "aegean.use"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.handlers = [SayOnce()]

@@ -42,6 +42,7 @@ class Prepared:
         splits: the data of the experiment.
         found: what the data is, a sentence each.
         warm: the earlier round in the same folder, or None.
+        new_labels: the table of labels that was written for it, or None.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Prepared:
     splits: Splits
     found: tuple[str, ...]
     warm: Round | None = None
+    new_labels: Path | None = None
 
     def create(self, command: str = "") -> Run:
         """Make the folder; nothing is trained yet.
@@ -60,8 +62,12 @@ class Prepared:
         Raises:
             OutputError: it cannot be written.
         """
-        if self.warm is not None:
+        try:
             build_trainer(self.experiment, self.splits)  # whatever does not fit is found before a file is moved
+        except BaseException:
+            _take_back(self.new_labels)
+            raise
+        if self.warm is not None:
             self.warm.put_away()
         self.settings.save(self.folder)
         run = Run.create(self.folder, self.experiment, command, self.splits)
@@ -161,10 +167,7 @@ def prepare(
                 experiment = with_epochs(experiment, math.ceil(WARM_SHARE * experiment.train.epochs))
                 reasons.append(f"{experiment.train.epochs} passes are enough from there.")
     except BaseException:
-        if new_labels is not None:
-            new_labels.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # unless there is something else in it
+        _take_back(new_labels)
         raise
     found = describe(splits, summary, str(source))
     settings = TaskSettings(
@@ -179,7 +182,15 @@ def prepare(
         found=found[0],
         reasons=tuple(reasons),
     )
-    return Prepared(folder, experiment, settings, splits, found, warm)
+    return Prepared(folder, experiment, settings, splits, found, warm, new_labels)
+
+
+def _take_back(new_labels: Path | None) -> None:
+    """Remove a table of labels that this call has written, and the folder if nothing else is in it."""
+    if new_labels is not None:
+        new_labels.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new_labels.parent.rmdir()
 
 
 def refuse_to_overwrite(folder: Path) -> None:
