@@ -18,6 +18,7 @@ from aegean.models.consistency import Consistency
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian
 from aegean.report.build import report_content, write_report
+from aegean.reproduce import reproduce_seed
 from aegean.run import Run, free_folder
 from aegean.use import image_files, images_for
 from conftest import small
@@ -65,6 +66,20 @@ def test_what_does_not_fit_is_found_before_a_folder_is_made(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="has 7 categories, the data has 10 classes"):
         Run.create(tmp_path / "run", small(**{"model.prior.categories": 7}))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_protocol_that_does_not_fit_is_found_before_a_folder_is_made(tmp_path: Path) -> None:
+    asks_for_more = small(protocols=["code-match", "bits-back"])
+    with pytest.raises(ConfigError, match=r"'bits-back' is for implicit autoencoders.* Take it out of protocols"):
+        Run.create(tmp_path / "run", asks_for_more)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_place_where_no_record_can_be_written_is_found_before_training(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(OutputError, match="results"):
+        reproduce_seed(small(), 1, tmp_path / "runs", tmp_path / "results", "")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("width", [10**8, 9 * 10**18])

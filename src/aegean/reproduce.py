@@ -19,6 +19,7 @@ from aegean.evaluate.records import (
     write_record,
 )
 from aegean.experiment import Experiment
+from aegean.files import check_writable
 from aegean.recipes import get, names, with_seed
 from aegean.run import Run
 from aegean.train import Outcome
@@ -54,8 +55,10 @@ def reproduce_seed(
 
     Raises:
         ConfigError: the run's folder holds a run with other settings.
+        OutputError: no record can be written there.
         TrainingError: it was interrupted (the run is saved), or became NaN.
     """
+    check_writable(results / experiment.name / f"seed-{seed}.json")
     folder, wanted = runs / f"{experiment.name}-seed-{seed}", with_seed(experiment, seed)
     if (folder / "experiment.yaml").exists():
         run = Run.open(folder)

@@ -15,7 +15,7 @@ from aegean.data import FeatureScaler, Splits
 from aegean.environment import Environment, describe_environment
 from aegean.errors import CheckpointError, ConfigError, DataError, OutputError, UnsupportedError
 from aegean.evaluate.apply import Advance
-from aegean.evaluate.protocols import ProtocolName, evaluate_model
+from aegean.evaluate.protocols import ProtocolName, check_protocols, evaluate_model
 from aegean.experiment import Experiment
 from aegean.files import atomic_write, atomic_write_json, check_writable, lock, read_bounded
 from aegean.models import Model
@@ -99,7 +99,11 @@ class Run:
                 f"{folder}: holds a run already; choose another folder with --out, or go on with: "
                 f"aegean resume {folder}"
             )
-        build_trainer(experiment, self.splits, None, processes)  # whatever does not fit is found before it writes
+        trainer = build_trainer(experiment, self.splits, None, processes)  # what does not fit is found before it writes
+        try:
+            check_protocols(experiment.protocols, trainer.model, self.splits)
+        except UnsupportedError as error:
+            raise ConfigError(f"{error} Take it out of protocols, which the test images are judged by.") from None
         check_writable(folder / "experiment.yaml")
         readme = folder / "README.txt"
         if readme.exists() and not (folder / "rounds").is_dir():

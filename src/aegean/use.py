@@ -80,11 +80,10 @@ def draw_samples(
         UnsupportedError: the model has no classes.
     """
     if label is not None:
-        components = getattr(getattr(model, "prior", None), "components", None)
-        if components is None:
+        if model.components is None:
             raise UnsupportedError(f"The model {model.kind!r} has no classes to draw from; leave --class out.")
-        if label >= components:
-            raise ConfigError(f"--class {label}: the model has the classes 0 to {components - 1}.")
+        if label >= model.components:
+            raise ConfigError(f"--class {label}: the model has the classes 0 to {model.components - 1}.")
     generator = torch.Generator().manual_seed(seed)
     parts: list[Tensor] = []
     for start in range(0, n, DRAWN_AT_ONCE):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from aegean import reproduce
 from aegean.errors import ConfigError, UnsupportedError
-from aegean.evaluate import samples
+from aegean.evaluate import protocols, samples
 from aegean.evaluate.apply import apply, evaluation
-from aegean.evaluate.protocols import PROTOCOLS, ProtocolName, evaluate_model, protocol_names
+from aegean.evaluate.protocols import PROTOCOLS, ProtocolName, check_protocols, evaluate_model, protocol_names
 from aegean.models import create
 from aegean.priors import Empirical
 from conftest import SMALL_MODELS, make_splits
@@ -197,7 +197,7 @@ def test_the_same_model_gets_the_same_numbers_again_without_the_global_generator
     monkeypatch: pytest.MonkeyPatch, name: str, protocol: ProtocolName | None
 ) -> None:
     few = lambda *given: samples._parzen(*given, 100, "parzen")  # noqa: E731
-    monkeypatch.setitem(PROTOCOLS, "parzen", few)
+    monkeypatch.setitem(PROTOCOLS, "parzen", PROTOCOLS["parzen"]._replace(measure=few))
     splits = make_splits(n=80, test=30, validation=20)
     if protocol == "parzen":
         splits = dataclasses.replace(splits, binarize="sample")
@@ -245,11 +245,29 @@ def test_bits_back_is_the_mean_of_both_log_ratios_over_the_test_images() -> None
         evaluate_model(create(SMALL_MODELS["ali"], (1, 8, 8), 3), splits, "test", protocols=("bits-back",))
 
 
+def test_what_a_protocol_lacks_is_found_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, measured = create(SMALL_MODELS["aae"], (1, 8, 8)), list[str]()
+    first = PROTOCOLS["parzen"]._replace(measure=lambda *_: measured.append("parzen") or {})
+    monkeypatch.setitem(PROTOCOLS, "parzen", first)
+    monkeypatch.setattr(protocols, "apply", lambda *_, **__: measured.append("nats"))
+    with pytest.raises(UnsupportedError, match="'bits-back' is for implicit autoencoders"):
+        evaluate_model(model, make_splits(), "test", protocols=("parzen", "bits-back"))
+    assert measured == []
+
+
+def test_without_test_images_nothing_is_asked_of_a_protocol() -> None:
+    model = create(SMALL_MODELS["aae"], (1, 8, 8))
+    check_protocols(("bits-back",), model, make_splits(test=0))
+    assert evaluate_model(model, make_splits(test=0), "test", protocols=("bits-back",)) == {}
+
+
 def test_what_a_protocol_lacks_is_said() -> None:
     with pytest.raises(UnsupportedError, match="validation images"):
         evaluate_model(create(SMALL_MODELS["aae"], (1, 8, 8)), make_splits(validation=0), "test", protocols=("parzen",))
     with pytest.raises(UnsupportedError, match="vae-gan"):
         evaluate_model(create(SMALL_MODELS["vae-gan"], (1, 8, 8)), make_splits(), "test", protocols=("code-match",))
+    with pytest.raises(UnsupportedError, match="proposal"):
+        check_protocols(("marginal",), create(SMALL_MODELS["aae"], (1, 8, 8)), make_splits(validation=0))
     with pytest.raises(ConfigError, match="did you mean 'parzen-10m'"):
         protocol_names(["parzen-10"])
     assert protocol_names(["parzen", "code-match"]) == ("parzen", "code-match")

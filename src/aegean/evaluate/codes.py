@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from aegean.data import Splits, stratified_split
+from aegean.data import ImageData, Splits, stratified_split
 from aegean.errors import UnsupportedError
 from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import evaluate_classification
@@ -34,12 +34,17 @@ def bits_back(
         `extra_reconstruction_nats` and `extra_code_nats`, estimates of KL(q(x, z) || r(x, z)) and KL(q(z) || p(z))
         (implicit autoencoders, equation 25); see `ImplicitAutoencoder.extra_nats`.
     """
-    if not isinstance(model, ImplicitAutoencoder):
-        raise UnsupportedError(f"The protocol 'bits-back' is for implicit autoencoders, not {model.kind!r}.")
+    assert isinstance(model, ImplicitAutoencoder)  # noqa: S101 - checked
     with same_noise(model):
         found = apply(model, model.extra_nats, splits.test.images, dtype, splits.binarize)
     reconstruction, code = found.mean(dim=0).tolist()
     return {"extra_reconstruction_nats": reconstruction, "extra_code_nats": code}
+
+
+def check_bits_back(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for other models."""
+    if not isinstance(model, ImplicitAutoencoder):
+        raise UnsupportedError(f"The protocol 'bits-back' is for implicit autoencoders, not {model.kind!r}.")
 
 
 def code_match(
@@ -51,8 +56,7 @@ def code_match(
         `code_c2st`, the accuracy in percent of a classifier that tells them apart (50 is a perfect match);
         `code_sliced_wasserstein`, and `prior_sliced_wasserstein` between two draws of the prior; see `match_codes`.
     """
-    if not isinstance(model, Autoencoder | PixelGAN):
-        raise UnsupportedError(f"The protocol 'code-match' is for models with a prior on codes, not {model.kind!r}.")
+    assert isinstance(model, Autoencoder | PixelGAN)  # noqa: S101 - checked
     with same_noise(model):
         codes = apply(model, model.draw_code, splits.test.images, dtype, splits.binarize)
     prior = model.prior
@@ -68,6 +72,12 @@ def code_match(
     }
 
 
+def check_code_match(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model without a prior on its code."""
+    if not isinstance(model, Autoencoder | PixelGAN):
+        raise UnsupportedError(f"The protocol 'code-match' is for models with a prior on codes, not {model.kind!r}.")
+
+
 def readout(
     model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
 ) -> dict[str, float]:
@@ -79,11 +89,7 @@ def readout(
     Returns:
         `linear_error` and `neighbour_error` in percent, `label_information` in nats; see `ReadOut`.
     """
-    train, test = splits.revealed.with_known_labels(), splits.test.with_known_labels()
-    if not model.can("encode") or not len(train) or not len(test):
-        raise UnsupportedError(
-            "The protocol 'readout' needs a model with an encoder, and training and test images with labels."
-        )
+    train, test = _labelled(splits)
     train = train.subset(stratified_split(train.labels, [min(len(train), MOST_CODES)], seed=0)[0])
     images = torch.cat((train.images, test.images))
     report = (lambda done: progress("encoding", done, len(images))) if progress else None
@@ -94,6 +100,19 @@ def readout(
         "neighbour_error": found.neighbour_error_percent,
         "label_information": found.label_information,
     }
+
+
+def check_readout(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model without an encoder, or data without labels."""
+    if not model.can("encode") or not all(map(len, _labelled(splits))):
+        raise UnsupportedError(
+            "The protocol 'readout' needs a model with an encoder, and training and test images with labels."
+        )
+
+
+def _labelled(splits: Splits) -> tuple[ImageData, ImageData]:
+    """Training and test images with true labels."""
+    return splits.revealed.with_known_labels(), splits.test.with_known_labels()
 
 
 def cross_domain(
@@ -108,11 +127,8 @@ def cross_domain(
         `cross_domain_hungarian_error`, the same after the best renaming of classes: without pairs, nothing says which
         class is which.
     """
-    prior, test = getattr(model, "prior", None), splits.test.with_known_labels()
-    if not isinstance(prior, Empirical) or prior.components != splits.classes or not len(test):
-        raise UnsupportedError(
-            "The protocol 'cross-domain' needs an empirical prior whose samples have the classes of the test images."
-        )
+    prior, test = model.prior, splits.test.with_known_labels()
+    assert isinstance(prior, Empirical)  # noqa: S101 - checked
     report = (lambda done: progress("mapping", done, len(test))) if progress else None
     codes = apply(model, model.encode, test.images, dtype, splits.binarize, progress=report)
     samples, classes = prior.table()
@@ -128,6 +144,16 @@ def cross_domain(
     }
 
 
+def check_cross_domain(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError where no second domain has the test images' classes."""
+    prior = getattr(model, "prior", None)
+    known = len(splits.test.with_known_labels())
+    if not isinstance(prior, Empirical) or prior.components != splits.classes or not known:
+        raise UnsupportedError(
+            "The protocol 'cross-domain' needs an empirical prior whose samples have the classes of the test images."
+        )
+
+
 def marginal(
     model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
 ) -> dict[str, float]:
@@ -139,10 +165,7 @@ def marginal(
         `marginal_nats`, in the mean an upper bound on -log p(x) where it is not exact, with its standard error over
         images where there are two or more; `conditional_nats` of the same images at their own codes.
     """
-    if not isinstance(model, Autoencoder | PixelGAN) or isinstance(model, CategoricalAAE) or not model.can("sample"):
-        raise UnsupportedError(
-            f"The protocol 'marginal' is for models with one code and a decoder, not {model.kind!r}."
-        )
+    assert isinstance(model, Autoencoder | PixelGAN)  # noqa: S101 - checked
     generator = torch.Generator(model.device).manual_seed(0)
 
     def nats(images: Tensor, std: float, samples: int, what: str) -> Tensor:
@@ -161,8 +184,6 @@ def marginal(
     std = 1.0
     if not isinstance(model.prior, Categorical):
         tried = splits.validation.images[:MARGINAL_TRIED]
-        if not len(tried):
-            raise UnsupportedError("The protocol 'marginal' needs validation images to choose its proposal.")
         std = min(PROPOSALS, key=lambda width: float(nats(tried, width, MARGINAL_SAMPLES // 4, "proposal").mean()))
     test = splits.test.images[:MARGINAL_IMAGES]
     found = nats(test, std, MARGINAL_SAMPLES, "marginal")
@@ -171,3 +192,13 @@ def marginal(
     if len(found) > 1:  # one image has no spread
         results["marginal_nats_standard_error"] = float(found.std() / len(found) ** 0.5)
     return results | {"conditional_nats": float(-conditional.mean())}
+
+
+def check_marginal(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model with several codes or no decoder, or without images for the proposal."""
+    if not isinstance(model, Autoencoder | PixelGAN) or isinstance(model, CategoricalAAE) or not model.can("sample"):
+        raise UnsupportedError(
+            f"The protocol 'marginal' is for models with one code and a decoder, not {model.kind!r}."
+        )
+    if not isinstance(model.prior, Categorical) and not len(splits.validation):
+        raise UnsupportedError("The protocol 'marginal' needs validation images to choose its proposal.")

@@ -14,7 +14,7 @@ from aegean.evaluate.apply import Advance, apply, evaluation
 from aegean.evaluate.modes import mode_information
 from aegean.evaluate.neighbours import distance_to_nearest
 from aegean.evaluate.posterior import Posteriors, grid_posteriors
-from aegean.evaluate.sample_classes import classify, trained_classifier
+from aegean.evaluate.sample_classes import check_classifier, classify, trained_classifier
 from aegean.models import InfoGAN, Model
 from aegean.models.two_way import TwoWay
 from aegean.nn.noise import bind_rng
@@ -43,15 +43,20 @@ def mode_information_of(
     Returns:
         `mode_information` and `mode_entropy` in nats, `astray` in percent; see `ModeInformation`.
     """
-    categories, test = getattr(getattr(model, "prior", None), "components", None), splits.test.with_known_labels()
-    if not model.can("sample") or categories is None or not len(test):
+    test = splits.test.with_known_labels()
+    assert model.components is not None  # noqa: S101 - checked
+    x, y = samples_by_category(model, model.components, SAMPLES, dtype)
+    found = mode_information(x.flatten(1), y, as_float(test.images).flatten(1), test.labels)
+    return {"mode_information": found.information, "mode_entropy": found.entropy, "astray": found.astray}
+
+
+def check_mode_information(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model without categories, or test images without labels."""
+    if not model.can("sample") or model.components is None or not len(splits.test.with_known_labels()):
         raise UnsupportedError(
             "The protocol 'mode-information' needs a model that draws images of a category, and test images with "
             "labels."
         )
-    x, y = samples_by_category(model, categories, SAMPLES, dtype)
-    found = mode_information(x.flatten(1), y, as_float(test.images).flatten(1), test.labels)
-    return {"mode_information": found.information, "mode_entropy": found.entropy, "astray": found.astray}
 
 
 def samples_by_category(model: Model, categories: int, each: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -79,18 +84,22 @@ def posterior_divergence(
     }
 
 
+def check_posterior_divergence(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError where there are no posteriors to compare."""
+    if not can_compare_posteriors(model) or not len(splits.test.with_known_labels()):
+        raise UnsupportedError(
+            "The protocol 'posterior-divergence' needs an InfoGAN or an autoencoder with noise on both ways, a "
+            "Gaussian prior of two dimensions, and test images with labels."
+        )
+
+
 def posteriors(model: Model, splits: Splits, dtype: torch.dtype) -> Posteriors:
     """Find true and learned posteriors of the data points, which are the means of the classes of the test images.
 
     p(x|z) of a data point is the share of draws x = g(z, n) that are nearer to it than to the others.
     """
     test = splits.test.with_known_labels()
-    if not can_compare_posteriors(model) or not len(test):
-        raise UnsupportedError(
-            "The protocol 'posterior-divergence' needs an InfoGAN or an autoencoder with noise on both ways, a "
-            "Gaussian prior of two dimensions, and test images with labels."
-        )
-    assert isinstance(model, InfoGAN | TwoWay) and isinstance(model.prior, Gaussian)  # noqa: S101, PT018 - just checked
+    assert isinstance(model, InfoGAN | TwoWay) and isinstance(model.prior, Gaussian)  # noqa: S101, PT018 - checked
     x = as_float(test.images)
     points = torch.stack([x[test.labels == k].mean(dim=0) for k in sorted(set(test.labels.tolist()))])
     generator = torch.Generator().manual_seed(0)
@@ -134,8 +143,6 @@ def stochastic_reconstruction(
         images, more if they are copies, or if they are smoother than images are; `label_classifier_error`, of the
         classifier on the test images, in percent.
     """
-    if not (model.can("encode") and model.can("decode")):
-        raise UnsupportedError(f"The protocol 'stochastic-reconstruction' is for autoencoders, not {model.kind!r}.")
     classifier, test = trained_classifier(model, splits, dtype, progress)
     some = test.subset(torch.arange(min(len(test), RECONSTRUCTED)))
     draws = reconstruction_draws(model, splits, some.images, DRAWS, dtype)  # (n, draws, c, h, w)
@@ -150,6 +157,13 @@ def stochastic_reconstruction(
         "copied": float(100 * (mine < near.quantile(COPY_SHARE)).float().mean()),
         "label_classifier_error": float(100 * (shown != some.labels).float().mean()),
     }
+
+
+def check_stochastic_reconstruction(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model that is no autoencoder, or where no classifier can learn."""
+    if not (model.can("encode") and model.can("decode")):
+        raise UnsupportedError(f"The protocol 'stochastic-reconstruction' is for autoencoders, not {model.kind!r}.")
+    check_classifier(splits)
 
 
 def reconstruction_draws(model: Model, splits: Splits, images: Tensor, draws: int, dtype: torch.dtype) -> Tensor:
@@ -175,11 +189,7 @@ def category_draws_of(
         The percentage of images whose category is not the same in 32 draws: `changing_ambiguous` of those,
         `changing_clear` of all others, where there are others.
     """
-    if not isinstance(model, TwoWay) or model.categories is None or not model.config.posterior_noise:
-        raise UnsupportedError(
-            "The protocol 'category-draws' needs a model with a categorical code and a stochastic posterior: set "
-            "model.posterior=stochastic and model.posterior_noise."
-        )
+    assert isinstance(model, TwoWay)  # noqa: S101 - checked
     classifier, test = trained_classifier(model, splits, dtype, progress)
     sure = classify(classifier, test.images, splits.binarize).amax(dim=1)
     ambiguous = torch.zeros(len(test), dtype=torch.bool)
@@ -190,6 +200,16 @@ def category_draws_of(
     if not ambiguous.all():
         results["changing_clear"] = float(100 * changing[~ambiguous].mean())
     return results
+
+
+def check_category_draws(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model whose category no noise changes, or where no classifier can learn."""
+    if not isinstance(model, TwoWay) or model.categories is None or not model.config.posterior_noise:
+        raise UnsupportedError(
+            "The protocol 'category-draws' needs a model with a categorical code and a stochastic posterior: set "
+            "model.posterior=stochastic and model.posterior_noise."
+        )
+    check_classifier(splits)
 
 
 def category_draws(model: TwoWay, splits: Splits, images: Tensor, draws: int, dtype: torch.dtype) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,14 +13,29 @@ from aegean.errors import ConfigError, did_you_mean
 from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
-from aegean.evaluate.codes import bits_back, code_match, cross_domain, marginal, readout
+from aegean.evaluate.codes import (
+    bits_back,
+    check_bits_back,
+    check_code_match,
+    check_cross_domain,
+    check_marginal,
+    check_readout,
+    code_match,
+    cross_domain,
+    marginal,
+    readout,
+)
 from aegean.evaluate.noise import (
     category_draws_of,
+    check_category_draws,
+    check_mode_information,
+    check_posterior_divergence,
+    check_stochastic_reconstruction,
     mode_information_of,
     posterior_divergence,
     stochastic_reconstruction,
 )
-from aegean.evaluate.samples import parzen_10k, parzen_10m, sample_classes
+from aegean.evaluate.samples import check_parzen, check_sample_classes, parzen_10k, parzen_10m, sample_classes
 from aegean.models import Model
 
 #: Protocols that a recipe or a command asks for by name, beside those that every model gets; on test images alone.
@@ -67,6 +82,7 @@ def evaluate_model(
     results: dict[str, float] = {}
     if len(data) == 0:
         return results
+    check_protocols(protocols, model, splits)
     known = data.with_known_labels()
     if model.can("predict") and len(known):
         results |= (
@@ -83,25 +99,42 @@ def evaluate_model(
         task = partial(_squared_error, model, generator=generator)
         results["squared_error"] = float(apply(model, task, data.images, dtype, splits.binarize).mean())
     for name in protocols:
-        results |= PROTOCOLS[name](model, splits, dtype, state, progress)
+        results |= PROTOCOLS[name].measure(model, splits, dtype, state, progress)
     return results
 
 
+class Protocol(NamedTuple):
+    """What a further protocol measures, and what raises UnsupportedError where model or data lack what it needs."""
+
+    measure: Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]
+    check: Callable[[Model, Splits], None]
+
+
 #: By name.
-PROTOCOLS: dict[ProtocolName, Callable[[Model, Splits, torch.dtype, Path | None, Advance | None], dict[str, float]]] = {
-    "bits-back": bits_back,
-    "category-draws": category_draws_of,
-    "code-match": code_match,
-    "cross-domain": cross_domain,
-    "marginal": marginal,
-    "mode-information": mode_information_of,
-    "parzen": parzen_10k,
-    "parzen-10m": parzen_10m,
-    "posterior-divergence": posterior_divergence,
-    "readout": readout,
-    "sample-classes": sample_classes,
-    "stochastic-reconstruction": stochastic_reconstruction,
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "bits-back": Protocol(bits_back, check_bits_back),
+    "category-draws": Protocol(category_draws_of, check_category_draws),
+    "code-match": Protocol(code_match, check_code_match),
+    "cross-domain": Protocol(cross_domain, check_cross_domain),
+    "marginal": Protocol(marginal, check_marginal),
+    "mode-information": Protocol(mode_information_of, check_mode_information),
+    "parzen": Protocol(parzen_10k, check_parzen),
+    "parzen-10m": Protocol(parzen_10m, check_parzen),
+    "posterior-divergence": Protocol(posterior_divergence, check_posterior_divergence),
+    "readout": Protocol(readout, check_readout),
+    "sample-classes": Protocol(sample_classes, check_sample_classes),
+    "stochastic-reconstruction": Protocol(stochastic_reconstruction, check_stochastic_reconstruction),
 }
+
+
+def check_protocols(names: Sequence[ProtocolName], model: Model, splits: Splits) -> None:
+    """Find out before a training whether a model and its data will have what protocols need.
+
+    Raises:
+        UnsupportedError: they will not. Without test images no protocol is run, and nothing is asked.
+    """
+    for name in names if len(splits.test) else ():
+        PROTOCOLS[name].check(model, splits)
 
 
 def protocol_names(names: Sequence[str]) -> tuple[ProtocolName, ...]:

@@ -129,19 +129,20 @@ def train_classifier(
 def trained_classifier(
     model: Model, splits: Splits, dtype: torch.dtype, progress: Advance | None = None
 ) -> tuple[nn.Module, ImageData]:
-    """Train a classifier on all training images with their true labels, and return it with the labelled test images.
+    """Train a classifier on all training images with their true labels, and return it with the labelled test images."""
+    train, test = splits.revealed.with_known_labels(), splits.test.with_known_labels()
+    report = (lambda done: progress("training a classifier", done, STEPS)) if progress else None
+    return train_classifier(train, splits.binarize, model.device, dtype, progress=report), test
 
-    Raises:
-        UnsupportedError: there are too few labels.
-    """
+
+def check_classifier(splits: Splits) -> None:
+    """Raise UnsupportedError where there are too few labels for it."""
     train, test = splits.revealed.with_known_labels(), splits.test.with_known_labels()
     if len(torch.unique(train.labels)) < 2 or not len(test):
         raise UnsupportedError(
             "This protocol lets a classifier look; it needs training and test images with labels, of two classes or "
             "more."
         )
-    report = (lambda done: progress("training a classifier", done, STEPS)) if progress else None
-    return train_classifier(train, splits.binarize, model.device, dtype, progress=report), test
 
 
 @torch.no_grad()

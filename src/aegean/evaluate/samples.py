@@ -11,7 +11,7 @@ from aegean.data.images import as_float
 from aegean.errors import UnsupportedError
 from aegean.evaluate.apply import Advance, evaluation
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
-from aegean.evaluate.sample_classes import classify, judge_samples, trained_classifier
+from aegean.evaluate.sample_classes import check_classifier, classify, judge_samples, trained_classifier
 from aegean.models import Model
 from aegean.train.precision import autocast
 
@@ -37,6 +37,14 @@ def parzen_10m(
     return _parzen(model, splits, dtype, state, progress, 10_000_000, "parzen_10m")
 
 
+def check_parzen(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model that draws no images, or where no image is left to choose sigma by."""
+    if not model.can("sample") or not len(splits.validation):
+        raise UnsupportedError(
+            "Parzen estimates need a model that draws images, and validation images to choose sigma."
+        )
+
+
 def sample_classes(
     model: Model, splits: Splits, dtype: torch.dtype, state: Path | None = None, progress: Advance | None = None
 ) -> dict[str, float]:
@@ -51,8 +59,6 @@ def sample_classes(
         that class, where categories are the classes; see `SampleClasses`. `sample_classifier_error`, the classifier's
         own error on the test images, in percent.
     """
-    if not model.can("sample"):
-        raise UnsupportedError(f"The protocol 'sample-classes' needs a model that draws images, not {model.kind!r}.")
     classifier, test = trained_classifier(model, splits, dtype, progress)
     y = torch.arange(SAMPLES) % splits.classes if model.supervised else None
     generator = torch.Generator().manual_seed(0)
@@ -75,6 +81,13 @@ def sample_classes(
     return results if found.agreement_percent is None else results | {"sample_agreement": found.agreement_percent}
 
 
+def check_sample_classes(model: Model, splits: Splits) -> None:
+    """Raise UnsupportedError for a model that draws no images, or where no classifier can learn."""
+    if not model.can("sample"):
+        raise UnsupportedError(f"The protocol 'sample-classes' needs a model that draws images, not {model.kind!r}.")
+    check_classifier(splits)
+
+
 def _parzen(
     model: Model,
     splits: Splits,
@@ -84,11 +97,6 @@ def _parzen(
     samples: int,
     name: str,
 ) -> dict[str, float]:
-    if not model.can("sample") or not len(splits.validation):
-        raise UnsupportedError(
-            "Parzen estimates need a model that draws images, and validation images to choose sigma."
-        )
-
     def draw(start: int, stop: int) -> Tensor:
         generator = torch.Generator().manual_seed(start)
         with evaluation(model), autocast(model.device, dtype):

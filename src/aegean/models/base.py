@@ -259,6 +259,12 @@ class Model(nn.Module):
         """Whether `predict` returns the classes of the labels rather than clusters without names."""
         return False
 
+    @property
+    def components(self) -> int | None:
+        """How many classes or components of the prior `sample` can be asked for; None if there are no such."""
+        found: int | None = getattr(getattr(self, "prior", None), "components", None)
+        return found
+
     def can(self, task: str) -> bool:
         """Whether the model supports a task by the name of its method (`"sample"`, `"predict"`, ...)."""
         return getattr(type(self), task) is not getattr(Model, task)

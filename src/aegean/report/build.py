@@ -110,13 +110,12 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
 
 
 def _samples(run: Run, model: Model) -> list[ImageRow]:
-    components = getattr(getattr(model, "prior", None), "components", None)
-    if components is None:
+    if model.components is None:
         return [ImageRow("samples", draw_samples(model, 4 * SAMPLES, dtype=run.precision))]
     clusters = model.can("predict") and not model.supervised
     return [
         ImageRow(f"cluster {name}" if clusters else name, draw_samples(model, SAMPLES, k, seed=k, dtype=run.precision))
-        for k, name in enumerate(component_names(run, model, components)[:MAX_ROWS])
+        for k, name in enumerate(component_names(run, model, model.components)[:MAX_ROWS])
     ]
 
 

@@ -51,10 +51,10 @@ def noise_figures(run: Run, model: Model) -> list[Figure]:
 
 def point_map(run: Run, model: Model) -> Codes | None:
     """Figure 5: samples in the plane, coloured by the category that they were drawn of."""
-    categories, test = getattr(getattr(model, "prior", None), "components", None), run.splits.test.with_known_labels()
-    if not in_the_plane(model) or categories is None or not model.can("sample") or not len(test):
+    test = run.splits.test.with_known_labels()
+    if not in_the_plane(model) or model.components is None or not model.can("sample") or not len(test):
         return None
-    x, y = samples_by_category(model, categories, POINTS, run.precision)
+    x, y = samples_by_category(model, model.components, POINTS, run.precision)
     real = as_float(test.images).flatten(1)
     centres = [real[test.labels == k].mean(dim=0) for k in sorted(set(test.labels.tolist()))]
     return Codes(
