@@ -182,7 +182,7 @@ def test_a_collapsed_cluster_is_reported_once() -> None:
     fair = {"discriminate/usage": [0.4, 0.3, 0.3]}
     found = [monitor.check(metrics) for metrics in [usage] * 4 + [fair] + [usage] * 7]
     assert [len(warnings) for warnings in found] == [0] * 9 + [1, 0, 0]  # five epochs in a row, once
-    assert "1 of 3 clusters have collapsed (for example cluster 2 holds 0.05 %" in found[9][0]
+    assert "After 10 epochs 1 of 3 clusters had collapsed (for example cluster 2 held 0.05 %" in found[9][0]
 
 
 def test_a_real_adversary_that_cannot_learn_is_reported(splits: Splits) -> None:

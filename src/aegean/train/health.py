@@ -45,13 +45,16 @@ class HealthMonitor:
             metrics: means over the last epoch. Phases that report `chance` (the loss of a discriminator that knows
                 nothing) are adversaries; a `usage` is the share of each category in the codes.
         """
-        found = [self._adversary(phase, metrics) for phase in _reporting(metrics, "chance")]
-        found += [self._usage(phase, metrics[f"{phase}/usage"]) for phase in _reporting(metrics, "usage")]
+        adversaries, users = _reporting(metrics, "chance"), _reporting(metrics, "usage")
+        for phase in {*adversaries, *users}:
+            self.epochs[phase] = self.epochs.get(phase, 0) + 1  # its own: some phases begin later
+        found = [self._adversary(phase, metrics) for phase in adversaries]
+        found += [self._usage(phase, metrics[f"{phase}/usage"]) for phase in users]
         return [warning for warning in found if warning]
 
     def _adversary(self, phase: str, metrics: Mapping[str, Any]) -> str | None:
         loss, chance = metrics[phase], metrics[f"{phase}/chance"]
-        epoch = self.epochs[phase] = self.epochs.get(phase, 0) + 1  # its own: some phases begin later
+        epoch = self.epochs[phase]
         if has_left_chance(loss, chance):
             self.started.add(phase)
         key = f"adversary {phase}"
@@ -71,9 +74,9 @@ class HealthMonitor:
             return None
         self.warned.add(key)
         return (
-            f"{len(collapsed)} of {len(usage)} clusters have collapsed (for example cluster {collapsed[0]} holds "
-            f"{100 * usage[collapsed[0]]:.2f} % of the images). A stratified prior, more input noise or a slower "
-            "adversary helps."
+            f"After {self.epochs[phase]} epochs {len(collapsed)} of {len(usage)} clusters had collapsed (for example "
+            f"cluster {collapsed[0]} held {100 * usage[collapsed[0]]:.2f} % of the images). A stratified prior, more "
+            "input noise or a slower adversary helps."
         )
 
     def state(self) -> dict[str, Any]:

@@ -1,15 +1,38 @@
-"""`metrics.jsonl`, one line of JSON an epoch, and TensorBoard beside it where it is asked for and installed."""
+"""Metrics of epochs: their means, `metrics.jsonl`, and TensorBoard where it is asked for and installed."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from aegean.errors import ConfigError, OutputError
 from aegean.files import atomic_write, read_bounded
 
 #: A log of a million epochs is smaller.
 MAX_LOG_BYTES = 1_000_000_000
+
+
+@dataclass
+class Means:
+    """Running means of metrics; they stay on the device until someone reads them."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Count a value of a metric, of any shape that is always the same."""
+        if name in self.sums:
+            self.sums[name] += value
+            self.counts[name] += 1
+        else:
+            self.sums[name], self.counts[name] = value.clone(), 1
+
+    def read(self) -> dict[str, Any]:
+        """Return the means by name, numbers or lists of numbers; on a GPU this waits for it."""
+        return {name: (total / self.counts[name]).tolist() for name, total in self.sums.items()}
 
 
 class MetricsLog:

@@ -7,15 +7,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from aegean.config import Config
 from aegean.data.stream import Batch, Stream
 from aegean.errors import CheckpointError, ConfigError, TrainingError, did_you_mean
 from aegean.models.base import Group, Model, Phase, load_weights
@@ -24,58 +22,13 @@ from aegean.train.distributed import ALONE, Processes, join_batch_norm
 from aegean.train.ema import EMA
 from aegean.train.health import HealthMonitor
 from aegean.train.interruptions import explain_memory, stop_at_signals
-from aegean.train.log import MetricsLog
-from aegean.train.optimizers import Adam, OptimizerConfig, laid_out_like
-from aegean.train.precision import PrecisionName, autocast, choose_device, choose_precision, keep_freed_memory
+from aegean.train.log import Means, MetricsLog
+from aegean.train.optimizers import laid_out_like
+from aegean.train.precision import autocast, choose_device, choose_precision, keep_freed_memory
+from aegean.train.settings import TrainConfig
 
 #: Seconds between two calls of the progress callback.
 PROGRESS_SECONDS = 0.25
-
-
-class TrainConfig(Config):
-    """How a model is trained.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images of a mini-batch.
-        labelled_batch_size: labelled images of a mini-batch, for phases that read the labelled ones.
-        optimizers: one a phase, by the phase's name; `"default"` serves phases that are not named.
-        ema: decay a step of an average of the weights that is used for evaluation; None for the weights themselves.
-        evaluate_every: epochs between evaluations on the validation images (0: only after training).
-        checkpoint_minutes: time between two saved checkpoints; one more is saved at the end.
-        precision: `"auto"` is bfloat16 for network passes where the hardware has it, else float32.
-        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
-        tensorboard: write event files beside `metrics.jsonl`.
-    """
-
-    epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=100, ge=1)
-    labelled_batch_size: int = Field(default=100, ge=1)
-    optimizers: dict[str, OptimizerConfig] = {"default": Adam()}
-    ema: float | None = Field(default=None, ge=0, lt=1)
-    evaluate_every: int = Field(default=1, ge=0)
-    checkpoint_minutes: float = Field(default=5.0, ge=0)
-    precision: PrecisionName = "auto"
-    device: str = "auto"
-    tensorboard: bool = False
-
-    @field_validator("optimizers")
-    @classmethod
-    def _not_empty(cls, optimizers: dict[str, OptimizerConfig]) -> dict[str, OptimizerConfig]:
-        if not optimizers:
-            raise ValueError("name at least a 'default' optimiser.")
-        return optimizers
-
-    def optimizer(self, phase: str) -> OptimizerConfig:
-        """Return the optimiser of a phase.
-
-        Raises:
-            ConfigError: neither the phase nor a default is named.
-        """
-        found = self.optimizers.get(phase) or self.optimizers.get("default")
-        if found is None:
-            raise ConfigError(f"train.optimizers: the phase {phase!r} has no optimiser, and there is no 'default'.")
-        return found
 
 
 @dataclass(frozen=True)
@@ -99,24 +52,6 @@ class Outcome:
     step: int
     seconds: float
     warnings: tuple[str, ...]
-
-
-@dataclass
-class _Means:
-    """Running means of metrics; they stay on the device until someone reads them."""
-
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str, value: Tensor) -> None:
-        if name in self.sums:
-            self.sums[name] += value
-            self.counts[name] += 1
-        else:
-            self.sums[name], self.counts[name] = value.clone(), 1
-
-    def read(self) -> dict[str, Any]:
-        return {name: (total / self.counts[name]).tolist() for name, total in self.sums.items()}
 
 
 class Trainer:
@@ -172,7 +107,7 @@ class Trainer:
         self.steps_per_epoch = self.streams["images"].steps_per_epoch
         self.step = 0
         self.seconds = 0.0
-        self._means = _Means()
+        self._means = Means()
         self._losses: dict[str, float] = {}
         self._first_bad = {name: torch.full((), -1, device=self.device) for name in self.phases}
 
@@ -347,7 +282,7 @@ class Trainer:
         epoch = self.step // self.steps_per_epoch
         metrics = self._means.read()
         self._losses = {name: metrics[name] for name in self.phases if name in metrics}
-        self._means = _Means()
+        self._means = Means()
         self.warnings += self.health.check(metrics)
         if evaluate and self.config.evaluate_every and epoch % self.config.evaluate_every == 0:
             with self.for_evaluation():
@@ -439,7 +374,7 @@ class Trainer:
                 self.ema.load(self.model.state_dict(), values["ema_steps"])
                 self.model.load_state_dict({name: tensors[f"weights/{name}"] for name in self.ema.average})
             sums = {name: tensors[f"mean/{name}"].to(self.device) for name in values["counts"]}
-            self._means = _Means(sums, dict(values["counts"]))
+            self._means = Means(sums, dict(values["counts"]))
             self.health.load(values["health"])
             self.warnings = list(values["warnings"])
         except (KeyError, TypeError, RuntimeError) as error:
