@@ -14,12 +14,14 @@ from aegean.plots.latent import PALETTE, density_image
 from aegean.priors import Categorical, Gaussian, Product
 from aegean.recipes import get
 from aegean.report.build import report_content
+from aegean.report.information import category_figure, information_figures
 from aegean.report.noise import cluster_figure, noise_figures, point_map
 from aegean.report.page import render_report
 from aegean.run import Run
 from conftest import SMALL, SMALL_MODELS
 
 RECONSTRUCTIONS, CLUSTERS, AMBIGUOUS = "Stochastic reconstructions", "Content and style", "Ambiguous images"
+CONTINUOUS = "What continuous codes do"
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def model_of(name):
         ("implicit-supervised", [RECONSTRUCTIONS, CLUSTERS]),
         ("implicit-free", []),
         ("aae", []),
-        ("infogan", []),
+        ("infogan", [CLUSTERS, CONTINUOUS]),
     ],
 )
 def test_what_a_model_has_decides_its_figures(run, name, titles):
@@ -63,6 +65,49 @@ def test_style_is_fixed_across_a_row_and_clusters_down_a_column(run):
     assert torch.equal(cells[..., 0], torch.arange(3.0).expand(10, 3))
     assert (cells[..., 1] == cells[:, :1, 1]).all()
     assert len(cells[:, 0, 1].unique()) == 10
+
+
+def shows(model, *coordinates):
+    """Let an InfoGAN's images be coordinates of code and noise, which stand side by side."""
+    model.draw_styled = lambda z, n: torch.cat((z, n), dim=1)[:, list(coordinates)]
+
+
+def test_categories_of_an_infogan_stand_in_columns_with_all_else_fixed_across_a_row(run):
+    model = model_of("infogan")
+    shows(model, *range(10))  # three of the category, two uniform, one Gaussian, four of the noise
+    cells = category_figure(run, model).panels[0].images.reshape(10, 3, 10)
+    assert torch.equal(cells[..., :3], torch.eye(3).expand(10, 3, 3))
+    assert torch.equal(cells[..., 3:], cells[:, :1, 3:].expand(10, 3, 7))
+    assert all(len(cells[:, 0, k].unique()) == 10 for k in range(3, 10))
+
+
+def test_one_continuous_code_of_an_infogan_grows_across_a_row_and_nothing_else(run):
+    model = model_of("infogan")
+    shows(model, *range(10))
+    _, figure = information_figures(run, model)
+    assert [panel.name for panel in figure.panels] == ["code 1", "code 2", "code 3"]
+    assert figure.layout == "beside"
+    for coordinate, panel in enumerate(figure.panels, 3):
+        cells = panel.images.reshape(10, 10, 10)
+        assert torch.allclose(cells[..., coordinate], torch.linspace(-2, 2, 10).expand(10, 10))
+        others = [k for k in range(10) if k != coordinate]
+        assert torch.equal(cells[..., others], cells[:, :1, others].expand(10, 10, 9))
+        assert torch.equal(cells[:, 0, :3].argmax(1), torch.arange(10) % 3)
+
+
+@pytest.mark.parametrize(
+    ("prior", "titles"),
+    [
+        (Categorical(categories=3), [CLUSTERS]),
+        (Gaussian(dim=5), [CONTINUOUS]),
+        (Product(parts=(Categorical(categories=2), Categorical(categories=3))), []),
+    ],
+)
+def test_the_codes_of_an_infogan_decide_its_figures(run, prior, titles):
+    config = SMALL_MODELS["infogan"].override({"prior": prior.to_dict(), "noise": 0})
+    figures = information_figures(run, create(config, (1, 8, 8), seed=0).eval())
+    assert [figure.title for figure in figures] == titles
+    assert all(len(figure.panels) <= 3 for figure in figures)
 
 
 def test_ambiguous_images_stand_beside_what_they_are_taken_for(run):

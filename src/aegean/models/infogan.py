@@ -115,8 +115,11 @@ class InfoGAN(Generator):
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw the images of codes, with noise of their own, (n, d) to (n, c, h, w)."""
         device = "cpu" if generator is None else generator.device
-        n = torch.randn(len(z), self.config.noise, generator=generator, device=device).to(z.device)
-        images: Tensor = self.generator(torch.cat((z, n), dim=1)).float().sigmoid()
+        return self.draw_styled(z, torch.randn(len(z), self.config.noise, generator=generator, device=device))
+
+    def draw_styled(self, z: Tensor, n: Tensor) -> Tensor:
+        """Return the images of codes (n, d) and noise of one's own, (n, noise), as (n, c, h, w)."""
+        images: Tensor = self.generator(torch.cat((z, n.to(z.device)), dim=1)).float().sigmoid()
         return images
 
     def predict(self, x: Tensor) -> Tensor:

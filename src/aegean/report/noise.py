@@ -13,10 +13,11 @@ from aegean.evaluate.noise import (
     reconstruction_draws,
     samples_by_category,
 )
-from aegean.models import Model
+from aegean.models import InfoGAN, Model
 from aegean.models.two_way import TwoWay
 from aegean.plots.latent import density_image
 from aegean.report.content import Codes, Figure, ImageRow
+from aegean.report.information import information_figures
 from aegean.run import Run
 
 #: Test images and reconstructions of each; clusters, and styles that show each of them; ambiguous images.
@@ -46,6 +47,8 @@ def noise_figures(run: Run, model: Model) -> list[Figure]:
             figures.append(cluster_figure(run, model))
         if model.config.posterior_noise and model.categories is not None and test:
             figures += ambiguous_figure(run, model)
+    if isinstance(model, InfoGAN):
+        figures += information_figures(run, model)
     return figures
 
 
