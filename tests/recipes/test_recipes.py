@@ -129,6 +129,7 @@ def test_what_samples_show_is_asked_of_figures_2_and_8_of_the_pixelgan_paper_and
     asked = {name for name in names() if "sample-classes" in get(name).protocols}
     assert asked == {
         "aae-mnist-2d", "pixelgan-mnist-gaussian", "pixelcnn-mnist", "pixelgan-mnist-100", "pixelgan-mnist-100-grey",
+        "pixelgan-mnist-100-stable",
         "pixelgan-mnist-100-consistent", "gan-mnist", "gan-mnist-kl", "gan-mnist-reverse-kl",
         "gan-mnist-jensen-shannon", "infogan-mnist", "implicit-mnist-100", "flipped-implicit-mnist-10",
         "implicit-mnist-100-neighbours", "flipped-implicit-mnist-10-neighbours", "pixelgan-mnist-100-neighbours",
@@ -198,4 +199,5 @@ def test_rows_are_what_their_names_say() -> None:
             assert getattr(experiment.model, "consistency", None) is None  # which most models do not know
             faithful = get(name.removesuffix("-stable"))
             assert faithful.row == "faithful"
-            assert experiment.model.encoder.widths == faithful.model.encoder.widths  # type: ignore[union-attr]
+            for size in ("widths", "stages"):  # of fully connected layers, of convolutions
+                assert getattr(experiment.model.encoder, size, ()) == getattr(faithful.model.encoder, size, ())  # type: ignore[union-attr]
