@@ -17,9 +17,10 @@ REACH = 2.0
 
 def information_figures(run: Run, model: InfoGAN) -> list[Figure]:
     """Draw what each kind of code does, where the model has codes of that kind."""
-    continuous = _continuous(model)
     figures = [] if model.components is None else [category_figure(run, model)]
-    return figures + ([continuous_figure(run, model, continuous[:CODES])] if continuous else [])
+    for number, (coordinate, first, last) in enumerate(_continuous(model)[:CODES], 1):
+        figures.append(continuous_figure(run, model, number, coordinate, torch.linspace(first, last, VALUES)))
+    return figures
 
 
 def category_figure(run: Run, model: InfoGAN) -> Figure:
@@ -37,29 +38,28 @@ def category_figure(run: Run, model: InfoGAN) -> Figure:
     )
 
 
-def continuous_figure(run: Run, model: InfoGAN, chosen: list[tuple[int, float, float]]) -> Figure:
+def continuous_figure(run: Run, model: InfoGAN, number: int, coordinate: int, values: Tensor) -> Figure:
     """Figures 2c and 2d: a continuous code grows across a row, and nothing else changes in it.
 
     Args:
         run: gives the precision.
         model: its model.
-        chosen: of each code its coordinate, and the values that it goes from and to.
+        number: of the code among the continuous ones, from 1.
+        coordinate: where it stands among all.
+        values: of the code, (n,).
     """
     codes, noise = _draw(model, ROWS)
     rows = "draw of all other codes and of the noise"
     if model.components is not None:
         codes = _of_categories(model, codes, torch.arange(ROWS) % model.components)
         rows = f"cluster, with a {rows}"
-    panels = []
-    for number, (coordinate, first, last) in enumerate(chosen, 1):
-        z = codes.repeat_interleave(VALUES, dim=0)
-        z[:, coordinate] = torch.linspace(first, last, VALUES).repeat(ROWS)
-        panels.append(ImageRow(f"code {number}", _images(run, model, z, noise.repeat_interleave(VALUES, dim=0))))
+    z = codes.repeat_interleave(len(values), dim=0)
+    z[:, coordinate] = values.repeat(ROWS)
     return Figure(
-        title="What continuous codes do",
+        title=f"Continuous code {number}",
         caption=f"Every row is one {rows}; across it one continuous code grows, and goes twice as far as in training.",
-        panels=panels,
-        columns=VALUES,
+        panels=[ImageRow("", _images(run, model, z, noise.repeat_interleave(len(values), dim=0)))],
+        columns=len(values),
     )
 
 
