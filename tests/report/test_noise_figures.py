@@ -86,6 +86,7 @@ def test_one_continuous_code_of_an_infogan_grows_across_a_row_and_nothing_else(r
     shows(model, *range(10))
     _, *figures = information_figures(run, model)
     for coordinate, figure in enumerate(figures, 3):
+        assert "grows from -2 to 2" in figure.caption
         cells = figure.panels[0].images.reshape(10, figure.columns, 10)
         assert torch.allclose(cells[..., coordinate], torch.linspace(-2, 2, 10).expand(10, 10))
         others = [k for k in range(10) if k != coordinate]

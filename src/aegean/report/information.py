@@ -57,7 +57,7 @@ def continuous_figure(run: Run, model: InfoGAN, number: int, coordinate: int, va
     z[:, coordinate] = values.repeat(ROWS)
     return Figure(
         title=f"Continuous code {number}",
-        caption=f"Every row is one {rows}; across it one continuous code grows, and goes twice as far as in training.",
+        caption=f"Every row is one {rows}; across it one continuous code grows from {values[0]:g} to {values[-1]:g}.",
         panels=[ImageRow("", _images(run, model, z, noise.repeat_interleave(len(values), dim=0)))],
         columns=len(values),
     )
