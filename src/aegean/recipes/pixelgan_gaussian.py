@@ -83,7 +83,7 @@ def _figure_3(name: str, blocks: int, conditioning: Conditioning, panel: str) ->
 
     Gradients through the decoder, most of all of one that sees the code at every layer or in every pixel, drive codes
     out of the prior before a slow discriminator has noticed; so it is as fast as the others, with R1. The game has
-    Adam's first moment over two steps in place of ten, without which some seeds circle around the prior.
+    Adam's first moment over two steps in place of ten, without which codes of some seeds end far from the prior.
     """
     decoder = PixelCNNConfig(blocks=blocks, filter=(3, 5), channels=32, conditioning=conditioning)
     return pixelgan_mnist_gaussian().override(
