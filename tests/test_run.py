@@ -17,7 +17,7 @@ from aegean.models import VAEConfig
 from aegean.models.consistency import Consistency
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian
-from aegean.report.build import report_content, write_report
+from aegean.report.build import report_content, write_pictures, write_report
 from aegean.reproduce import reproduce_seed
 from aegean.run import Run, free_folder
 from aegean.use import image_files, images_for
@@ -175,6 +175,20 @@ def test_the_report_of_a_classifier_has_every_part(trained: Run) -> None:
     page = write_report(trained, baselines={"SVM": 7.0}).read_text()
     assert "A small &lt;experiment&gt;" in page
     assert "<experiment>" not in page
+
+
+def test_a_report_tells_how_far_it_is(trained: Run, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    content = report_content(trained, advance=lambda *progress: told.append(progress))
+    total = told[0][2]
+    assert total > 3  # predictions, reconstructions, codes, samples, ...
+    assert told == [("drawing the report", done, total) for done in range(total + 1)]
+
+    told.clear()
+    paths = write_pictures(trained, tmp_path, advance=lambda *progress: told.append(progress))
+    assert len(told) == total + 1
+    assert {figure.title for figure in content.figures} == {"Drawn or copied?"}
+    assert "drawn-or-copied.png" in {path.name for path in paths}
 
 
 def test_the_report_of_phases_that_begin_late(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def counter(verb: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar over a number of images that appears only if the work takes a while."""
     from rich.progress import Progress as Bar
 
-    with Bar(console=console(), transient=True) as bar:
+    with Bar(**_passing()) as bar:
         task = bar.add_task(verb, total=total)
         yield lambda done: bar.update(task, completed=done)
 
@@ -98,7 +98,7 @@ def counters() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(),
     )
     tasks: dict[str, TaskID] = {}
-    with Bar(*columns, console=console(), transient=True) as bar:
+    with Bar(*columns, **_passing()) as bar:
 
         def advance(what: str, done: int, total: int) -> None:
             if what not in tasks:
@@ -124,6 +124,12 @@ def reading() -> Iterator[None]:
 
         with report_reading(show):
             yield
+
+
+def _passing() -> dict[str, Any]:
+    """Settings of a bar that vanishes when the work is done; where nobody can see it, it writes nothing at all."""
+    terminal = console()
+    return {"console": terminal, "transient": True, "disable": not terminal.is_terminal}
 
 
 def evaluate_with_progress(run: "Run", protocols: "tuple[ProtocolName, ...] | None" = None) -> dict[str, float]:

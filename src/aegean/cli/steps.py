@@ -101,7 +101,8 @@ def write_report(run: "Run", out: Path | None = None, baselines: dict[str, float
     from aegean.tasks import settings_of, write_report
 
     of_a_task = settings_of(run) is not None
-    path = write_report(run, out) if of_a_task else build.write_report(run, out, baselines)
+    with counters() as advance:
+        path = write_report(run, out, advance) if of_a_task else build.write_report(run, out, baselines, advance)
     print(f"report: {path.resolve()}")
 
 

@@ -204,5 +204,6 @@ def pictures(
     opened = open_run(run)
     check_writable((out or run / "pictures") / "samples.png")
     use_threads(threads)
-    for path in write_pictures(opened, out, only or ()):
-        print(path)
+    with counters() as advance:
+        paths = write_pictures(opened, out, only or (), advance)
+    print(*paths, sep="\n")

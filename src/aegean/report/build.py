@@ -1,7 +1,8 @@
 """Fill a report from a run's folder: what the model does on held-out images, drawn and counted."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from aegean.adversary import Adversary
 from aegean.config import Config
 from aegean.data import ImageData, Splits
-from aegean.evaluate.apply import apply
+from aegean.evaluate.apply import Advance, apply
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.files import atomic_write
@@ -29,13 +30,16 @@ from aegean.use import draw_samples, reconstructions
 SAMPLES, MEMBERS, REBUILT, MISTAKES = 10, 10, 20, 24
 
 
-def write_report(run: Run, out: Path | None = None, baselines: Mapping[str, float] | None = None) -> Path:
+def write_report(
+    run: Run, out: Path | None = None, baselines: Mapping[str, float] | None = None, advance: Advance | None = None
+) -> Path:
     """Write a run's report as one HTML file.
 
     Args:
         run: with at least one checkpoint.
         out: the file; by default `report.html` in the run's folder.
         baselines: error in percent of other methods on the same labels and split, by name.
+        advance: told of the progress.
 
     Returns:
         The file.
@@ -45,17 +49,20 @@ def write_report(run: Run, out: Path | None = None, baselines: Mapping[str, floa
         OutputError: the file cannot be written.
     """
     path = out or run.folder / "report.html"
-    atomic_write(path, render_report(report_content(run, baselines)))
+    atomic_write(path, render_report(report_content(run, baselines, advance)))
     return path
 
 
-def write_pictures(run: Run, folder: Path | None = None, only: Sequence[str] = ()) -> list[Path]:
+def write_pictures(
+    run: Run, folder: Path | None = None, only: Sequence[str] = (), advance: Advance | None = None
+) -> list[Path]:
     """Write the pictures of a run's report as PNG files, which say in themselves of which run they are.
 
     Args:
         run: with at least one checkpoint.
         folder: of the files, `NAME.png`; by default `pictures` in the run's folder.
         only: names of the pictures wanted, such as `samples` or `content-and-style`; by default all of them.
+        advance: told of the progress.
 
     Returns:
         The files.
@@ -73,10 +80,13 @@ def write_pictures(run: Run, folder: Path | None = None, only: Sequence[str] = (
         "Commit": environment.commit,
         "Software": f"aegean {environment.aegean}",
     }
-    return save_pictures(report_content(run), folder or run.folder / "pictures", source, only)
+    content = report_content(run, advance=advance)
+    return save_pictures(content, folder or run.folder / "pictures", source, only)
 
 
-def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> ReportContent:
+def report_content(
+    run: Run, baselines: Mapping[str, float] | None = None, advance: Advance | None = None
+) -> ReportContent:
     """Gather everything that the report of a run shows; the arguments are those of `write_report`."""
     model, splits = run.model(), run.splits
     rows = run.metrics()
@@ -93,20 +103,40 @@ def report_content(run: Run, baselines: Mapping[str, float] | None = None) -> Re
         adversaries=_adversaries(rows, run.experiment.model),
         technical=_technical(run, rows),
     )
-    parts: dict[str, Any] = {}
-    if model.can("predict"):
-        parts |= _predictions(run, model, shown)
-    if model.can("encode"):
-        if model.can("decode") and not in_the_plane(model):
-            parts["reconstructions"] = Reconstructions(*reconstructions(run, model, shown, REBUILT))
-        parts["codes"] = code_map(run, model, shown)
-    if in_the_plane(model):
-        parts["codes"] = point_map(run, model)
-    else:
-        parts["samples"] = _samples(run, model) if model.can("sample") else []
-        parts["figures"] = paper_figures(run, model, parts["samples"])
-    parts["figures"] = [*parts.get("figures", ()), *noise_figures(run, model)]
+    parts: dict[str, Any] = {"figures": []}
+    work = _work(run, model, shown)
+    for done, make in enumerate(work, start=1):
+        if advance:
+            advance("drawing the report", done - 1, len(work))
+        made = make()
+        parts |= made | {"figures": [*parts["figures"], *made.get("figures", ())]}
+    if advance:
+        advance("drawing the report", len(work), len(work))
     return dataclasses.replace(content, **parts)
+
+
+def _work(run: Run, model: Model, shown: ImageData) -> list[Callable[[], dict[str, Any]]]:
+    """What makes the parts of a report, each some of them."""
+    plane = in_the_plane(model)
+    work: list[Callable[[], dict[str, Any]]] = []
+    if model.can("predict"):
+        work.append(partial(_predictions, run, model, shown))
+    if model.can("encode") and model.can("decode") and not plane:
+        work.append(lambda: {"reconstructions": Reconstructions(*reconstructions(run, model, shown, REBUILT))})
+    if plane:
+        work.append(lambda: {"codes": point_map(run, model)})
+    elif model.can("encode"):
+        work.append(lambda: {"codes": code_map(run, model, shown)})
+    if not plane:
+        work.append(partial(_drawn, run, model))
+    work.append(lambda: {"figures": noise_figures(run, model)})
+    return work
+
+
+def _drawn(run: Run, model: Model) -> dict[str, Any]:
+    """Samples, and the figures that compare with them or are drawn of the prior."""
+    samples = _samples(run, model) if model.can("sample") else []
+    return {"samples": samples, "figures": paper_figures(run, model, samples)}
 
 
 def _samples(run: Run, model: Model) -> list[ImageRow]:

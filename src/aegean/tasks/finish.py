@@ -35,23 +35,24 @@ def finish(run: Run, advance: Advance | None = None) -> Result:
         case Coordinates():
             files = write_coordinates(run, found)
     if len(run.splits.test):
-        run.evaluate()
-    return Result(run, found.sentences(), (*files, write_page(run, settings, found)))
+        run.evaluate(advance)
+    return Result(run, found.sentences(), (*files, write_page(run, settings, found, advance=advance)))
 
 
-def write_report(run: Run, out: Path | None = None) -> Path:
+def write_report(run: Run, out: Path | None = None, advance: Advance | None = None) -> Path:
     """Write the report alone, from what is there.
 
     Args:
         run: made by `prepare`, with a checkpoint.
         out: the file; by default `report.html` in the run's folder.
+        advance: told of the progress.
 
     Raises:
         CheckpointError: there is no model yet.
         OutputError: it cannot be written.
     """
     settings = _settings(run)
-    return write_page(run, settings, _found(run, settings, None, train=False), out)
+    return write_page(run, settings, _found(run, settings, advance, train=False), out, advance)
 
 
 def _settings(run: Run) -> TaskSettings:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from aegean.evaluate.apply import Advance
 from aegean.files import atomic_write
 from aegean.plots import thumbnail_map
 from aegean.report import Codes, Proposals, render_report
@@ -20,14 +21,23 @@ from aegean.tasks.settings import TaskSettings
 Found = Clusters | Classes | Coordinates
 
 
-def write_page(run: Run, settings: TaskSettings, found: Found, out: Path | None = None) -> Path:
+def write_page(
+    run: Run, settings: TaskSettings, found: Found, out: Path | None = None, advance: Advance | None = None
+) -> Path:
     """Write the report as one HTML file, by default `report.html` in the run's folder.
+
+    Args:
+        run: that is reported.
+        settings: of the task.
+        found: by the task.
+        out: the file.
+        advance: told of the progress.
 
     Raises:
         OutputError: it cannot be written.
     """
     path = out or run.folder / "report.html"
-    content = report_content(run)
+    content = report_content(run, advance=advance)
     reasons = tuple(filter(None, (*settings.reasons, describe_starts(run.folder))))
     technical = content.technical and dataclasses.replace(content.technical, reasons=reasons)
     parts: dict[str, Any] = {"findings": found.sentences(), "technical": technical, "subtitle": settings.found}
