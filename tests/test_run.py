@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from aegean.build import build_trainer
+from aegean.choose import with_epochs
 from aegean.data import Splits
 from aegean.data.stream import Batch, Stream
 from aegean.errors import CheckpointError, ConfigError, DataError, OutputError, UnsupportedError
@@ -18,7 +19,7 @@ from aegean.models.consistency import Consistency
 from aegean.nn import MLPConfig
 from aegean.priors import Gaussian
 from aegean.report.build import report_content, write_pictures, write_report
-from aegean.reproduce import reproduce_seed
+from aegean.reproduce import outdated, reproduce_seed
 from aegean.run import Run, free_folder
 from aegean.use import image_files, images_for
 from conftest import small
@@ -80,6 +81,23 @@ def test_a_place_where_no_record_can_be_written_is_found_before_training(tmp_pat
     with pytest.raises(OutputError, match="results"):
         reproduce_seed(small(), 1, tmp_path / "runs", tmp_path / "results", "")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_record_holds_the_settings_of_its_run_and_knows_when_the_recipe_has_others(tmp_path: Path) -> None:
+    recipe = small()
+    record = reproduce_seed(recipe, 3, tmp_path / "runs", tmp_path / "results", "")
+    assert record.settings["seed"] == 3
+    assert record.settings["train"] == recipe.train.to_dict()
+    assert outdated(record, recipe) == []
+    assert outdated(record, with_epochs(recipe, 7)) == []  # asked for by --epochs
+    assert outdated(record, recipe.override({"train.batch_size": 7, "title": "other"})) == [
+        f"train.batch_size: {recipe.train.batch_size}, now 7"
+    ]
+    assert isinstance(record.settings["model"], dict)
+    older = {key: value for key, value in record.settings["model"].items() if key != "input_noise"}
+    assert outdated(record.model_copy(update={"settings": {"model": older}}), recipe) == []
+    renamed = record.model_copy(update={"settings": {"model": older | {"noise": 0.1}}})
+    assert outdated(renamed, recipe) == ["model.noise: 0.1, now gone"]
 
 
 @pytest.mark.parametrize("width", [10**8, 9 * 10**18])

@@ -1,12 +1,14 @@
 """Run a recipe with a seed from start to record."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import JsonValue
 
+from aegean.choose import with_epochs
 from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import ConfigError, TrainingError
@@ -94,6 +96,7 @@ def reproduce_seed(
         commit=environment.commit,
         metrics=metrics,
         errors_by_epoch={row["epoch"]: row["validation/error"] for row in run.metrics() if "validation/error" in row},
+        settings=_trained(run.experiment),
         command=command,
         date=datetime.datetime.now(tz=datetime.UTC).date(),
     )
@@ -101,7 +104,34 @@ def reproduce_seed(
     return record
 
 
-def _trained(experiment: Experiment) -> dict[str, object]:
+def outdated(record: RunRecord, experiment: Experiment) -> list[str]:
+    """Return the settings of a record that its recipe has no longer, such as `model.input_noise: 0.3, now 0.2`.
+
+    A setting that is newer than the record is none of them: it comes with a default that leaves all as it was. A record
+    without settings has nothing to compare.
+
+    Args:
+        record: of a run.
+        experiment: its recipe, as it is now.
+    """
+    if record.epochs != experiment.train.epochs:
+        experiment = with_epochs(experiment, int(record.epochs))
+    return list(_changes(record.settings, _trained(with_seed(experiment, record.seed)), ""))
+
+
+def _changes(then: JsonValue, now: JsonValue, name: str) -> Iterator[str]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key, value in then.items():
+            where = f"{name}.{key}" if name else key
+            if key in now:
+                yield from _changes(value, now[key], where)
+            else:
+                yield f"{where}: {value}, now gone"
+    elif then != now:
+        yield f"{name}: {then}, now {now}"
+
+
+def _trained(experiment: Experiment) -> dict[str, JsonValue]:
     """What training depends on. How a run is named and judged may change after it."""
     values = experiment.to_dict()
     return {part: values[part] for part in ("data", "model", "train", "seed", "starts")}

@@ -526,6 +526,7 @@ def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeyp
     record = json.loads(files[1].read_text())
     assert (record["seed"], record["epochs"], record["kind"]) == (1, 1.0, "stabilised")
     assert list(record["errors_by_epoch"]) == ["1"]
+    assert record["settings"]["data"]["validation"] == 50
     assert {"error", "nats", "svm_error", "self_training_svm_error", "label_spreading_error"} <= record[
         "metrics"
     ].keys()
@@ -542,3 +543,7 @@ def test_reproduce_writes_records_and_the_tables_follow_them(home: Path, monkeyp
     assert "updated: page.md" in aegean("tables", "page.md", cwd=home).stdout
     assert "digits-pixelgan-100" in page.read_text().split("-->")[1]
     assert not aegean("tables", "page.md", "--check", cwd=home).stdout
+    files[1].write_text(json.dumps(record | {"settings": {"seed": 1, "starts": 5}}))
+    warned = aegean("tables", "page.md", "--check", cwd=home)
+    assert "digits-pixelgan-100, seed 1, was made with other settings: starts: 5, now 1" in warned.stderr
+    assert not warned.stdout  # the figures are the record's all the same

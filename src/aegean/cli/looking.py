@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aegean.cli.app import app, data_app, recipes_app
-from aegean.cli.show import print_table, reading
+from aegean.cli.show import complain, print_table, reading
 from aegean.cli.steps import experiment_of
 
 
@@ -91,7 +91,13 @@ def tables(
 ) -> None:
     """Fill the tables and pictures of documents from the run records."""
     from aegean.documents import update_documents
+    from aegean.evaluate.records import read_records
+    from aegean.recipes import get, names
+    from aegean.reproduce import outdated
 
+    for record in read_records(results):
+        for setting in outdated(record, get(record.recipe)) if record.recipe in names() else ():
+            complain(f"warning: {record.recipe}, seed {record.seed}, was made with other settings: {setting}.")
     changed = update_documents(documents, results, write=not check)
     for path in changed:
         print(f"{'out of date' if check else 'updated'}: {path}")

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, JsonValue
 
 from aegean.config import MAX_CONFIG_BYTES, Config
 from aegean.errors import DataError
@@ -47,6 +47,8 @@ class RunRecord(Config):
         metrics: results on the test set, by name.
         errors_by_epoch: percent of the validation images whose class is wrong, at the end of each epoch at which they
             were looked at; empty if they never were.
+        settings: all that the training depended on, the parts `data`, `model`, `train`, `seed` and `starts` of an
+            `Experiment` as they were then; empty in records that are older than this entry and were not checked since.
         command: what was typed.
         date: day on which the run ended.
     """
@@ -65,6 +67,7 @@ class RunRecord(Config):
     commit: str = ""
     metrics: dict[str, FiniteFloat] = Field(min_length=1)
     errors_by_epoch: dict[int, FiniteFloat] = {}
+    settings: dict[str, JsonValue] = {}
     command: str
     date: datetime.date
 
