@@ -158,7 +158,9 @@ def test_more_labels_go_on_from_the_weights(home: Path, classified: Path) -> Non
         prepare("classify", home / "photos", labels=[home / "next.csv"], out=folder, overrides=SMALL)
     run.experiment = run.experiment.override({"train.epochs": 1})
     run.train()
-    result = finish(run)
+    told: list[str] = []
+    result = finish(run, lambda what, done, total: told.append(what))
+    assert list(dict.fromkeys(told)) == ["predicting", "encoding", "drawing the report"]
     assert "the error was not estimated" in result.sentences[1]
     assert not (folder / "calibration.json").exists()  # the last round's says nothing of this model
 
@@ -183,7 +185,11 @@ def test_every_image_gets_coordinates_and_a_place_on_the_map(home: Path) -> None
     assert "differ most" in result.sentences[1]
     assert "The map" in (home / "embedded" / "report.html").read_text()
     (home / "embedded" / "report.html").unlink()
-    write_report(Run.open(home / "embedded"))
+    told: list[tuple[str, int, int]] = []
+    write_report(Run.open(home / "embedded"), advance=lambda *progress: told.append(progress))
+    assert told[0] == ("encoding", N, N)
+    assert told[-1][0] == "drawing the report"
+    assert told[-1][1] == told[-1][2]
     assert "The map" in (home / "embedded" / "report.html").read_text()
 
 

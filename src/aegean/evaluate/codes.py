@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aegean.data import ImageData, Splits, stratified_split
 from aegean.errors import UnsupportedError
-from aegean.evaluate.apply import Advance, apply
+from aegean.evaluate.apply import Advance, apply, progress_of
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.code_match import match_codes
 from aegean.evaluate.marginal import exact_log_marginal, importance_weighted_log_marginal
@@ -92,7 +92,7 @@ def readout(
     train, test = _labelled(splits)
     train = train.subset(stratified_split(train.labels, [min(len(train), MOST_CODES)], seed=0)[0])
     images = torch.cat((train.images, test.images))
-    report = (lambda done: progress("encoding", done, len(images))) if progress else None
+    report = progress_of(progress, "encoding", len(images))
     codes = apply(model, model.encode, images, dtype, splits.binarize, progress=report)
     found = read_labels(codes[: len(train)], train.labels, codes[len(train) :], test.labels)
     return {
@@ -129,7 +129,7 @@ def cross_domain(
     """
     prior, test = model.prior, splits.test.with_known_labels()
     assert isinstance(prior, Empirical)  # noqa: S101 - checked
-    report = (lambda done: progress("mapping", done, len(test))) if progress else None
+    report = progress_of(progress, "mapping", len(test))
     codes = apply(model, model.encode, test.images, dtype, splits.binarize, progress=report)
     samples, classes = prior.table()
     assert classes is not None  # noqa: S101 - it has components
@@ -178,7 +178,7 @@ def marginal(
                 model.conditional_log_prob, x, centre, std, model.prior, samples, generator
             )
 
-        report = (lambda done: progress(what, done, len(images))) if progress else None
+        report = progress_of(progress, what, len(images))
         return apply(model, task, images, dtype, splits.binarize, MARGINAL_BATCH, report)
 
     std = 1.0

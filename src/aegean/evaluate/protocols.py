@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aegean.data import ImageData, Splits
 from aegean.errors import ConfigError, did_you_mean
-from aegean.evaluate.apply import Advance, apply
+from aegean.evaluate.apply import Advance, apply, progress_of
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.evaluate.codes import (
@@ -91,7 +91,7 @@ def evaluate_model(
             else _clustering(model, splits, known, dtype)
         )
     if model.can("reconstruction_log_prob"):
-        report = (lambda done: progress("reconstructing", done, len(data))) if progress else None
+        report = progress_of(progress, "reconstructing", len(data))
         log_prob = apply(model, model.reconstruction_log_prob, data.images, dtype, splits.binarize, progress=report)
         results["nats"] = float(-log_prob.mean())
     elif model.can("encode") and model.can("decode"):

@@ -17,7 +17,7 @@ from aegean.data import Splits
 from aegean.data.images import Binarize, ImageData, in_batches
 from aegean.data.stream import Stream
 from aegean.errors import DataError, UnsupportedError
-from aegean.evaluate.apply import Advance
+from aegean.evaluate.apply import Advance, progress_of
 from aegean.evaluate.classification import Array, as_labels
 from aegean.models import Model
 from aegean.nn import ConvEncoderConfig, MLPConfig
@@ -131,7 +131,7 @@ def trained_classifier(
 ) -> tuple[nn.Module, ImageData]:
     """Train a classifier on all training images with their true labels, and return it with the labelled test images."""
     train, test = splits.revealed.with_known_labels(), splits.test.with_known_labels()
-    report = (lambda done: progress("training a classifier", done, STEPS)) if progress else None
+    report = progress_of(progress, "training a classifier", STEPS)
     return train_classifier(train, splits.binarize, model.device, dtype, progress=report), test
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from aegean.data import Splits
 from aegean.data.images import as_float
 from aegean.errors import UnsupportedError
-from aegean.evaluate.apply import Advance, evaluation
+from aegean.evaluate.apply import Advance, evaluation, progress_of
 from aegean.evaluate.parzen import VALIDATION_IMAGES, parzen
 from aegean.evaluate.sample_classes import check_classifier, classify, judge_samples, trained_classifier
 from aegean.models import Model
@@ -110,7 +110,7 @@ def _parzen(
     for tensor in model.state_dict().values():
         weights.update(tensor.detach().cpu().float().numpy().tobytes())
     pairs = samples * (min(len(validation), VALIDATION_IMAGES) + len(test))
-    report = (lambda done: progress(f"Parzen window of {samples:,} samples", done, pairs)) if progress else None
+    report = progress_of(progress, f"Parzen window of {samples:,} samples", pairs)
     found = parzen(draw, samples, validation, test, state=state, key=weights.hexdigest(), progress=report)
     return {
         name: found.official.log_likelihood,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aegean.data import ImageData
+from aegean.evaluate.apply import Advance, progress_of
 from aegean.files import atomic_write_json, write_csv
 from aegean.report.words import error_interval, percent
 from aegean.run import CALIBRATION, Run
@@ -35,14 +36,14 @@ class Classes:
     next: Tensor
 
     @classmethod
-    def of(cls, run: Run, settings: TaskSettings, unseen: Unseen | None) -> Self:
+    def of(cls, run: Run, settings: TaskSettings, unseen: Unseen | None, advance: Advance | None = None) -> Self:
         """Predict the training images by the run's model and temperature, and choose what to label next."""
         model, data = run.model(), run.splits.train
-        q = predictions(run, model, data)
+        q = predictions(run, model, data, progress_of(advance, "predicting", len(data)))
         unknown = torch.nonzero(data.labels < 0).flatten()
         chosen = unknown
         if len(unknown):
-            z = codes(run, model, data.subset(unknown))
+            z = codes(run, model, data.subset(unknown), progress_of(advance, "encoding", len(unknown)))
             chosen = unknown[choose_next(q[unknown], z, settings.next)]
         return cls(data, q, unseen, chosen)
 

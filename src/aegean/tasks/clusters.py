@@ -13,7 +13,7 @@ from torch import Tensor
 from aegean.data import Folder, ImageData
 from aegean.data.listing import list_images
 from aegean.errors import OutputError
-from aegean.evaluate.apply import Advance, apply
+from aegean.evaluate.apply import Advance, apply, progress_of
 from aegean.evaluate.clustering import Clustering, evaluate_clustering
 from aegean.files import atomic_write, write_csv
 from aegean.plots import image_grid, png_bytes
@@ -38,11 +38,13 @@ class Clusters:
     log_q: Tensor
 
     @classmethod
-    def of(cls, run: Run) -> Self:
+    def of(cls, run: Run, advance: Advance | None = None) -> Self:
         """Put the training images of a run into clusters."""
-        model = run.model()
-        data = run.splits.revealed
-        return cls(data, apply(model, model.log_predict, data.images, run.precision, run.splits.binarize))
+        model, data = run.model(), run.splits.revealed
+        told = progress_of(advance, "predicting", len(data))
+        return cls(
+            data, apply(model, model.log_predict, data.images, run.precision, run.splits.binarize, progress=told)
+        )
 
     @cached_property
     def best(self) -> Tensor:

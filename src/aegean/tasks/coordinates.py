@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aegean.data import ImageData
+from aegean.evaluate.apply import Advance, progress_of
 from aegean.files import atomic_write
 from aegean.plots import codes_svg, image_grid, png_bytes, thumbnail_map
 from aegean.run import Run
@@ -32,10 +33,10 @@ class Coordinates:
     z: Tensor
 
     @classmethod
-    def of(cls, run: Run) -> Self:
+    def of(cls, run: Run, advance: Advance | None = None) -> Self:
         """Place the training images of a run."""
         data = run.splits.revealed
-        return cls(data, codes(run, run.model(), data))
+        return cls(data, codes(run, run.model(), data, progress_of(advance, "encoding", len(data))))
 
     @property
     def plane(self) -> Tensor:

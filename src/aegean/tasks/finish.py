@@ -65,10 +65,10 @@ def _settings(run: Run) -> TaskSettings:
 def _found(run: Run, settings: TaskSettings, advance: Advance | None, train: bool) -> Found:
     match settings.task:
         case "cluster":
-            return Clusters.of(run)
+            return Clusters.of(run, advance)
         case "embed":
-            return Coordinates.of(run)
+            return Coordinates.of(run, advance)
         case "classify":
             unseen = predict_unseen(run, settings.folds, advance, train)
             calibrate(run, unseen)
-            return Classes.of(run, settings, unseen)
+            return Classes.of(run, settings, unseen, advance)
