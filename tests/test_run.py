@@ -94,6 +94,7 @@ def test_a_record_holds_the_settings_of_its_run_and_knows_when_the_recipe_has_ot
         f"train.batch_size: {recipe.train.batch_size}, now 7"
     ]
     assert isinstance(record.settings["model"], dict)
+    assert outdated(record.model_copy(update={"settings": {}, "epochs": 0.5}), recipe) == []
     older = {key: value for key, value in record.settings["model"].items() if key != "input_noise"}
     assert outdated(record.model_copy(update={"settings": {"model": older}}), recipe) == []
     renamed = record.model_copy(update={"settings": {"model": older | {"noise": 0.1}}})

@@ -114,6 +114,8 @@ def outdated(record: RunRecord, experiment: Experiment) -> list[str]:
         record: of a run.
         experiment: its recipe, as it is now.
     """
+    if not record.settings:
+        return []
     if record.epochs != experiment.train.epochs:
         experiment = with_epochs(experiment, int(record.epochs))
     return list(_changes(record.settings, _trained(with_seed(experiment, record.seed)), ""))

@@ -15,7 +15,7 @@ Advance = Callable[[str, int, int], None]
 
 
 def progress_of(advance: Advance | None, what: str, total: int) -> Callable[[int], None] | None:
-    """Return what takes how much of one kind of work is done, and tells `advance` of it; None if nobody is told."""
+    """Return a function that passes on to `advance` how much of one kind of work is done; None if nobody is told."""
     return (lambda done: advance(what, done, total)) if advance else None
 
 
