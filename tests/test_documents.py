@@ -16,9 +16,10 @@ from aegean.evaluate.records import RunRecord, read_records
 from aegean.models import AAE, AAEConfig, PixelGAN, PixelGANConfig
 from aegean.nn import ConvEncoderConfig, PixelCNNConfig
 from aegean.priors import Categorical
-from aegean.recipes import names
+from aegean.recipes import get, names
 from aegean.report import ImageRow, ReportContent
 from aegean.report.png import save_pictures
+from aegean.reproduce import outdated
 from aegean.train import TrainConfig, Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,11 @@ def test_every_record_is_of_a_recipe_and_of_a_commit() -> None:
     for record in records:
         assert record.recipe in names()
         assert re.fullmatch(r"[0-9a-f]{7,}", record.commit), f"{record.recipe}, seed {record.seed}: {record.commit!r}"
+
+
+def test_every_record_is_of_the_settings_that_its_recipe_has_now() -> None:
+    for record in read_records(ROOT / "results"):
+        assert outdated(record, get(record.recipe)) == [], f"{record.recipe}, seed {record.seed}"
 
 
 def test_every_picture_beside_the_records_is_in_a_document() -> None:
