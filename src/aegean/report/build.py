@@ -12,7 +12,7 @@ from torch import Tensor
 from aegean.adversary import Adversary
 from aegean.config import Config
 from aegean.data import ImageData, Splits
-from aegean.evaluate.apply import Advance, apply
+from aegean.evaluate.apply import Advance, apply, progress_of
 from aegean.evaluate.classification import evaluate_classification
 from aegean.evaluate.clustering import evaluate_clustering
 from aegean.files import atomic_write
@@ -105,13 +105,12 @@ def report_content(
     )
     parts: dict[str, Any] = {"figures": []}
     work = _work(run, model, shown)
+    tell = progress_of(advance, "drawing the report", len(work)) or (lambda done: None)
+    tell(0)
     for done, make in enumerate(work, start=1):
-        if advance:
-            advance("drawing the report", done - 1, len(work))
         made = make()
         parts |= made | {"figures": [*parts["figures"], *made.get("figures", ())]}
-    if advance:
-        advance("drawing the report", len(work), len(work))
+        tell(done)
     return dataclasses.replace(content, **parts)
 
 
